@@ -1,0 +1,1 @@
+"""The outside, one vendor library per module, behind the protocols of ``ports``."""

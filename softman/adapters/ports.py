@@ -1,0 +1,196 @@
+"""What services see of the outside: each protocol has a real adapter, one in memory, and one contract suite for both.
+
+Adapters translate vendor exceptions: a method raises ``ServiceUnavailable`` when the service does not answer,
+``Forbidden`` when it refuses the credentials, ``NotFound`` when the thing is not there, unless it says otherwise.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from softman.model import (
+    BucketObject,
+    CommitAnswer,
+    CommitRequest,
+    Everything,
+    LinkProgress,
+    Owner,
+    Refusal,
+    RegistryRecord,
+    RepositoryName,
+    Scope,
+    SyncReport,
+)
+
+
+class ObjectBody(Protocol):
+    """The content of an object while it is read."""
+
+    @property
+    def info(self) -> BucketObject:
+        """What the object is, with metadata, as of this read."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content in pieces of bounded size; once only."""
+
+
+class BucketReader(Protocol):
+    """Reading buckets: the publisher's view, with a credential that cannot write."""
+
+    def owner(self, bucket: str) -> str:
+        """The uid of the bucket's owner."""
+
+    def list_objects(self, bucket: str, prefix: str) -> Iterator[BucketObject]:
+        """All objects below ``prefix`` in the order of S3 (UTF-8 bytes of the key), without metadata."""
+
+    def head(self, bucket: str, key: str) -> BucketObject | None:
+        """The object with its metadata, or None when there is none."""
+
+    def read(self, bucket: str, key: str) -> AbstractContextManager[ObjectBody | None]:
+        """Open the object for reading once; None when there is none."""
+
+
+class BucketConnector(Protocol):
+    """Making and connecting buckets: the connector's view, with a credential of its own (decision 3)."""
+
+    def ensure_bucket(self, bucket: str, owner: str) -> bool:
+        """Make sure that ``bucket`` exists and belongs to ``owner``; True when it was created now.
+
+        Raises:
+            Forbidden: the bucket belongs to somebody else.
+            NotFound: ``owner`` is no user of the object store (and creating users is not switched on).
+        """
+
+    def ensure_notification(self, bucket: str) -> bool:
+        """Make sure that events below ``cvmfs/`` reach the shared topic; True when something had to be changed."""
+
+    def remove_notification(self, bucket: str) -> None:
+        """Take our notification off the bucket; nothing happens when it is not there."""
+
+
+class KeyVault(Protocol):
+    """Key material, one instance per role; what a role may not see raises ``Forbidden``.
+
+    Values are maps of text. Paths and field names are decisions 13 and 14.
+    """
+
+    def read_signing(self, repository: RepositoryName) -> dict[str, str] | None:
+        """Private key and master key of the repository (stratum 0 only), or None."""
+
+    def create_signing(self, repository: RepositoryName, values: dict[str, str]) -> dict[str, str]:
+        """Store key material if there is none yet, and return what is stored then, the first writer's."""
+
+    def write_owner_keys(self, owner: Owner, repository: RepositoryName, values: dict[str, str]) -> None:
+        """Store ``publicKey``, ``certificateKey`` and ``gatewayKey`` for the owner; no version when unchanged."""
+
+    def read_owner_keys(self, owner: Owner, repository: RepositoryName) -> dict[str, str] | None:
+        """What ``write_owner_keys`` stored, or None."""
+
+
+class Registry(Protocol):
+    """One record per repository; only stratum 0's role may write."""
+
+    def get(self, repository: RepositoryName) -> RegistryRecord | None:
+        """The record, or None."""
+
+    def put(self, record: RegistryRecord) -> RegistryRecord:
+        """Store with compare-and-swap on ``record.version``; returns the record with its new version.
+
+        Raises:
+            Conflict: the stored version is another one.
+        """
+
+    def names(self) -> list[RepositoryName]:
+        """All repositories, sorted."""
+
+
+class Lease(Protocol):
+    """The right to be the one writer of a repository."""
+
+    @property
+    def token(self) -> str:
+        """What tells this lease from any other, ever."""
+
+    def renew(self) -> bool:
+        """Prolong by the full time to live; False when the lease is lost."""
+
+
+class PendingKeys(Protocol):
+    """The changed keys of each repository and the lease of its one writer (decision 9).
+
+    A cache: it may be flushed at any time, which costs a full difference, never data.
+    """
+
+    def add(self, repository: RepositoryName, keys: frozenset[str]) -> bool:
+        """Remember ``keys``; True when the caller must enqueue a publish task because none is queued."""
+
+    def add_many(self, changes: dict[RepositoryName, frozenset[str]]) -> list[RepositoryName]:
+        """``add`` for many repositories in one round trip; the ones for which a publish task must be enqueued."""
+
+    def started(self, repository: RepositoryName) -> None:
+        """A publish task has begun: from now on new keys need a new task (or the present holder)."""
+
+    def acquire(self, repository: RepositoryName) -> Lease | None:
+        """Take the lease, or None when another holder has it. Keys a dead holder left in flight are pending again."""
+
+    def take(self, lease: Lease, repository: RepositoryName, limit: int) -> Scope | None:
+        """Move up to ``limit`` pending keys in flight; ``Everything`` after a flush; None when nothing is pending.
+
+        Raises:
+            Busy: the lease is lost.
+        """
+
+    def done(self, lease: Lease, repository: RepositoryName, scope: Scope) -> None:
+        """What ``take`` gave is published; ``Everything`` also marks the repository as known in full.
+
+        After a full sync that ``take`` did not ask for, pass ``Everything`` obtained from ``begin_full``.
+        """
+
+    def begin_full(self, lease: Lease, repository: RepositoryName) -> Everything:
+        """Announce a full sync: pending keys go in flight, and a flush before ``done`` voids its mark."""
+
+    def give_back(self, lease: Lease, repository: RepositoryName) -> None:
+        """Keys in flight are pending again (publishing failed)."""
+
+    def release(self, lease: Lease, repository: RepositoryName) -> bool:
+        """Let go of the lease; True when keys are pending and the caller must enqueue a task (as in ``add``)."""
+
+    def waiting(self, repositories: list[RepositoryName]) -> list[RepositoryName]:
+        """Those that need a publish task, claimed as in ``add``: no lease, and keys pending or a flush."""
+
+    def count(self, repository: RepositoryName) -> int:
+        """Keys pending and in flight."""
+
+
+class Records(Protocol):
+    """What people look at: progress and last reports. A cache: losing it loses no data."""
+
+    def set_link(self, repository: RepositoryName, progress: LinkProgress) -> None:
+        """Record how one link of the provisioning chain stands."""
+
+    def links(self, repository: RepositoryName) -> list[LinkProgress]:
+        """The links recorded, in the order of the chain."""
+
+    def set_report(self, report: SyncReport) -> None:
+        """Record the last sync."""
+
+    def last_report(self, repository: RepositoryName) -> SyncReport | None:
+        """The last sync, or None."""
+
+    def refusals(self, repository: RepositoryName) -> list[Refusal]:
+        """Keys refused at present, sorted."""
+
+    def set_refusals(self, repository: RepositoryName, refused: list[Refusal], cleared: frozenset[str] | None) -> None:
+        """Replace the refusals of the keys in ``cleared`` (all when None) by ``refused``."""
+
+
+class CommitDoor(Protocol):
+    """The publisher's way to stratum 0 (queue ``stratum0.commit``)."""
+
+    def commit(self, request: CommitRequest) -> CommitAnswer:
+        """Ask and wait.
+
+        Raises:
+            ServiceUnavailable: no answer in time; the commit may or may not have happened.
+            CandidateRefused: stratum 0 will not sign it; the message says why.
+        """

@@ -1,0 +1,119 @@
+"""The errors of ``softman.cvmfs``.
+
+::
+
+    CvmfsError
+    ├── FormatError              bytes do not have the form the format asks for
+    ├── VerificationError        well-formed, but not what was signed or named
+    │   ├── HashMismatch         an object's content does not have the hash it is named by
+    │   ├── SignatureInvalid     a signature does not belong to the text or the key
+    │   ├── WhitelistExpired     the whitelist's validity is over
+    │   ├── CertificateNotListed the certificate's fingerprint is not in the whitelist
+    │   ├── WrongRepository      a manifest or whitelist names another repository
+    │   └── TooLarge             an object inflates beyond the size announced or allowed
+    ├── StoreError
+    │   ├── ObjectMissing        a file that should be in the store is not there
+    │   └── StoreUnavailable     the store does not answer now; trying later may succeed
+    ├── PathError                a repository path does not exist, has the wrong type or an illegal form
+    ├── RepositoryExists         create: the storage already holds a repository with other keys
+    ├── RevisionConflict         the base of a candidate is not the current revision
+    └── CandidateRejected        a candidate breaks a rule; nothing was published
+"""
+
+from typing import ClassVar
+
+
+class CvmfsError(Exception):
+    """Root of all errors that this library raises on purpose."""
+
+    code: ClassVar[str] = "cvmfs"
+
+
+class FormatError(CvmfsError):
+    """Bytes do not have the form the CVMFS format asks for."""
+
+    code = "format"
+
+
+class VerificationError(CvmfsError):
+    """Data is well-formed but is not what was signed or named."""
+
+    code = "verification"
+
+
+class HashMismatch(VerificationError):
+    """An object's content does not have the hash it is named by."""
+
+    code = "hash-mismatch"
+
+
+class SignatureInvalid(VerificationError):
+    """A signature does not belong to the text or to the key."""
+
+    code = "signature-invalid"
+
+
+class WhitelistExpired(VerificationError):
+    """The validity of the whitelist is over (hour granularity, like the stock client)."""
+
+    code = "whitelist-expired"
+
+
+class CertificateNotListed(VerificationError):
+    """The fingerprint of the signing certificate is not in the whitelist."""
+
+    code = "certificate-not-listed"
+
+
+class WrongRepository(VerificationError):
+    """A manifest or whitelist names another repository than the one asked for."""
+
+    code = "wrong-repository"
+
+
+class TooLarge(VerificationError):
+    """An object is, or inflates to, more bytes than announced or allowed."""
+
+    code = "too-large"
+
+
+class StoreError(CvmfsError):
+    """A store could not do what it was asked."""
+
+    code = "store"
+
+
+class ObjectMissing(StoreError):
+    """A file that should be in the store is not there."""
+
+    code = "object-missing"
+
+
+class StoreUnavailable(StoreError):
+    """The store does not answer now; trying later may succeed."""
+
+    code = "store-unavailable"
+
+
+class PathError(CvmfsError):
+    """A repository path does not exist, has the wrong type, or an illegal form."""
+
+    code = "path"
+
+
+class RepositoryExists(CvmfsError):
+    """The storage already holds a repository of this name, made with other keys."""
+
+    code = "repository-exists"
+
+
+class RevisionConflict(CvmfsError):
+    """The revision that a candidate is based on is not the current one."""
+
+    code = "revision-conflict"
+
+
+class CandidateRejected(CvmfsError):
+    """A candidate revision breaks a rule; nothing was published."""
+
+    code = "candidate-rejected"

@@ -1,0 +1,283 @@
+"""Values that cross layers: names, owners, registry records, changes and reports. All frozen.
+
+Rules for names are decision 15 of the design: users and groups share one name space, nothing is normalised silently.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from softman.errors import InvalidInput
+
+PUBLISHED_PREFIX = "cvmfs/"
+"""Only keys below this prefix of a bucket are published: ``cvmfs/a/b.txt`` is ``/a/b.txt``."""
+
+MIN_LABEL = 3
+MAX_REPOSITORY_NAME = 60
+"""Characters of a repository name, the limit of the CVMFS server tools."""
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+_SUBJECT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._@:|-]{0,127}")
+RESERVED_SUBJECTS = frozenset({"groups", "softman"})
+
+
+class Kind(StrEnum):
+    """Whose repository it is."""
+
+    PERSONAL = "personal"
+    GROUP = "group"
+
+
+def check_domain(domain: str) -> str:
+    """Return ``domain`` when it is a DNS name of lower-case labels.
+
+    Raises:
+        InvalidInput: it is not, or it leaves no room for a repository label.
+    """
+    if not _DOMAIN.fullmatch(domain) or len(domain) > MAX_REPOSITORY_NAME - 1 - MIN_LABEL:
+        msg = f"{domain!r} is no DNS domain of at most {MAX_REPOSITORY_NAME - 1 - MIN_LABEL} characters"
+        raise InvalidInput(msg)
+    return domain
+
+
+def check_label(label: str, domain: str) -> str:
+    """Return ``label`` when a repository, a bucket and a DNS name can be called so.
+
+    Raises:
+        InvalidInput: the message says which rule is broken.
+    """
+    longest = MAX_REPOSITORY_NAME - 1 - len(domain)
+    if not MIN_LABEL <= len(label) <= longest:
+        msg = (
+            f"the name {label[:80]!r} has {len(label)} characters; "
+            f"{MIN_LABEL} to {longest} are possible with domain {domain}"
+        )
+        raise InvalidInput(msg)
+    if not _LABEL.fullmatch(label):
+        msg = (
+            f"the name {label!r} cannot be a repository: only lower-case letters, digits and inner hyphens "
+            "are possible; ask an administrator for an alias"
+        )
+        raise InvalidInput(msg)
+    return label
+
+
+def check_subject(subject: str) -> str:
+    """Return ``subject`` (the ``sub`` claim of the user) when it can be one segment of a Vault path.
+
+    Raises:
+        InvalidInput: it is empty, reserved, over 128 characters, or has characters that a path segment cannot have.
+    """
+    if subject in RESERVED_SUBJECTS:
+        msg = f"the subject {subject!r} is reserved"
+        raise InvalidInput(msg)
+    if not _SUBJECT.fullmatch(subject):
+        msg = f"the subject {subject[:140]!r} cannot name a Vault path: letters, digits and . _ @ : | - are possible"
+        raise InvalidInput(msg)
+    return subject
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RepositoryName:
+    """A checked repository name, ``<label>.<domain>``; ``str()`` gives it whole."""
+
+    label: str
+    domain: str
+
+    def __post_init__(self) -> None:
+        check_domain(self.domain)
+        check_label(self.label, self.domain)
+
+    def __str__(self) -> str:
+        return f"{self.label}.{self.domain}"
+
+    @property
+    def bucket(self) -> str:
+        """The bucket whose ``cvmfs/`` area the repository shows; also the uid of its owner in RGW."""
+        return self.label
+
+    @classmethod
+    def parse(cls, text: str) -> "RepositoryName":
+        """Read ``<label>.<domain>``.
+
+        Raises:
+            InvalidInput: a rule for labels or domains is broken.
+        """
+        label, dot, domain = text.partition(".")
+        if not dot:
+            msg = f"{text[:80]!r} is no repository name: it has no domain"
+            raise InvalidInput(msg)
+        return cls(label, domain)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who a repository belongs to.
+
+    ``user`` is the requesting user's name, ``subject`` their ``sub`` claim, ``group`` the group of a group repository.
+    """
+
+    user: str
+    subject: str
+    kind: Kind = Kind.PERSONAL
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        check_subject(self.subject)
+        if (self.kind is Kind.GROUP) != (self.group is not None):
+            msg = "a group repository needs a group, a personal one has none"
+            raise InvalidInput(msg)
+
+    @property
+    def label(self) -> str:
+        """The label of the owner's repository: the group's name or the user's."""
+        return self.group if self.group is not None else self.user
+
+    @property
+    def vault_prefix(self) -> str:
+        """Where the owner's keys lie in the mount ``secrets``, without the repository."""
+        return f"groups/{self.group}/cvmfs_keys" if self.group is not None else f"{self.subject}/cvmfs_keys"
+
+
+class State(StrEnum):
+    """How far a repository's provisioning came, as far as stratum 0 is concerned."""
+
+    REQUESTED = "requested"
+    CREATED = "created"
+    ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """What stratum 0 accepts in one repository."""
+
+    max_entries: int = 10_000_000
+    max_bytes: int = 10 * 1024**4
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryRecord:
+    """One repository in the registry (Vault, ``softman/repositories/<repository>``), written by stratum 0 only."""
+
+    repository: RepositoryName
+    owner: Owner
+    state: State = State.REQUESTED
+    backend: str = "native"
+    quotas: Quotas = field(default_factory=Quotas)
+    version: int = 0
+    """The version to compare and swap with; 0 means not stored yet."""
+
+
+class Link(StrEnum):
+    """The links of the provisioning chain, in order."""
+
+    CREATE_REPOSITORY = "create repository"
+    PUBLISH_KEYS = "publish keys"
+    ATTACH_PUBLISHER = "attach publisher"
+    CONNECT_BUCKET = "connect bucket"
+    FIRST_SYNC = "first sync"
+
+
+class LinkState(StrEnum):
+    """How one link stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkProgress:
+    """Progress of one link: state, Unix time of the last change, and the reason or result in words."""
+
+    link: Link
+    state: LinkState
+    at: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketObject:
+    """One object of a bucket, as listed or looked up."""
+
+    key: str
+    size: int
+    etag: str
+    """Without the quotes that S3 puts around it."""
+    last_modified: float
+    """Unix time."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """User metadata, keys in lower case without ``x-amz-meta-``; empty when it came from a listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A key that is not published, and why, in words for its owner."""
+
+    key: str
+    reason: str
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """The scope of a full difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The scope of some keys of the bucket (with the ``cvmfs/`` prefix)."""
+
+    keys: frozenset[str]
+
+
+Scope = Everything | Keys
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What one sync did. Counts are objects; ``bytes_read`` counts what came from the bucket."""
+
+    repository: str
+    revision: int
+    root_hash: str
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    bytes_read: int = 0
+    seconds: float = 0.0
+    finished_at: float = 0.0
+    refused: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The revision that a candidate is built on."""
+
+    revision: int
+    root_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """A publisher's wish that stratum 0 signs ``new_root_hash``, with the gateway key's signature over all the rest."""
+
+    repository: str
+    transaction: str
+    base: Base
+    new_root_hash: str
+    key_id: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitAnswer:
+    """What stratum 0 says: ``committed`` with the new revision, or not, with the base that is current now."""
+
+    committed: bool
+    current: Base
+    reason: str = ""

@@ -1,0 +1,177 @@
+"""The settings of softman: one frozen object, validated at start, from ``SOFTMAN_*`` and one TOML file.
+
+The only module that reads the environment (a lint rule holds that). Nested settings are separated by two underscores:
+``SOFTMAN_S3__ENDPOINT``. ``SOFTMAN_CONFIG`` names the TOML file. Environment wins over file. Times are in seconds,
+sizes in bytes. Secrets are ``SecretStr``: printing a settings object masks them.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from softman.errors import InvalidInput
+
+CONFIG_VARIABLE = "SOFTMAN_CONFIG"
+_DOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class S3Credential(_Section):
+    """One pair of S3 keys."""
+
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+
+
+class S3Settings(_Section):
+    """The object store that holds the users' buckets."""
+
+    endpoint: str = "http://127.0.0.1:7480"
+    region: str = "us-east-1"
+    reader: S3Credential = S3Credential()
+    """The publishers' credential: reads every bucket, writes nothing."""
+    connector: S3Credential = S3Credential()
+    """The connector pool's credential: makes buckets and installs notifications (decision 3)."""
+    create_missing_users: bool = False
+    """Let the connector create the owner in the object store when it does not exist (development)."""
+    topic: str = "softman"
+    """The one persistent topic that all buckets notify."""
+    push_endpoint: SecretStr = SecretStr("")
+    """``amqp://user:password@host:port/vhost`` as the object store reaches RabbitMQ."""
+
+
+class VaultCredential(_Section):
+    """One AppRole."""
+
+    role_id: str = ""
+    secret_id: SecretStr = SecretStr("")
+
+
+class VaultSettings(_Section):
+    """HashiCorp Vault or OpenBao."""
+
+    address: str = "http://127.0.0.1:8200"
+    mount: str = "secrets"
+    """KV v2 mount of the owners' keys."""
+    own_mount: str = "softman"
+    """KV v2 mount of the registry and of the signing keys (decisions 13 and 14)."""
+    ca_file: Path | None = None
+    stratum0: VaultCredential = VaultCredential()
+    publisher: VaultCredential = VaultCredential()
+    cache_seconds: float = Field(default=60.0, ge=0)
+    """How long a worker may use key material without asking again."""
+
+
+class SyncSettings(_Section):
+    """How publishers work."""
+
+    fetch_threads: int = Field(default=8, ge=1, le=64)
+    slice_objects: int = Field(default=2000, ge=1)
+    """A revision is committed after so many changed objects."""
+    slice_bytes: int = Field(default=2 * 1024**3, ge=1)
+    slice_seconds: float = Field(default=60.0, gt=0)
+    lease_seconds: float = Field(default=60.0, ge=2)
+    turn_slices: int = Field(default=20, ge=1)
+    """A publish task commits so many slices at most, then queues itself again (decision 8)."""
+    turn_seconds: float = Field(default=300.0, gt=0)
+    commit_timeout: float = Field(default=120.0, gt=0)
+
+
+class EventSettings(_Section):
+    """How the events worker folds bursts."""
+
+    fold_seconds: float = Field(default=0.2, ge=0)
+    fold_events: int = Field(default=1000, ge=1)
+
+
+class CvmfsSettings(_Section):
+    """The repositories."""
+
+    storage: str = "file:///srv/cvmfs"
+    """Where repositories are stored, one folder each."""
+    url: str = "http://127.0.0.1/cvmfs"
+    """Where clients read them; the repository's name follows after a slash."""
+    ttl: int = Field(default=60, ge=1)
+    """Seconds after which stock clients look for a new revision (decision 19)."""
+    whitelist_days: int = Field(default=30, ge=1, le=365)
+    staging_hours: float = Field(default=24.0, gt=0)
+    """Staged objects older than this are swept."""
+
+
+class Settings(BaseSettings):
+    """All settings. Build with ``load_settings``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SOFTMAN_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    domain: str = Field(default="example.org", pattern=_DOMAIN, max_length=56)
+    """Repositories are called ``<label>.<domain>``."""
+    broker_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672//")
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    state_dir: Path = Path("/var/lib/softman")
+    """Locks and scratch files of this host's workers."""
+    log_format: str = Field(default="human", pattern="^(human|json)$")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    reconcile_seconds: float = Field(default=900.0, gt=0)
+    """How often every repository is compared with its bucket in full."""
+    drain_seconds: float = Field(default=30.0, gt=0)
+    """How often pending keys without a holder are looked for."""
+    s3: S3Settings = S3Settings()
+    vault: VaultSettings = VaultSettings()
+    sync: SyncSettings = SyncSettings()
+    events: EventSettings = EventSettings()
+    cvmfs: CvmfsSettings = CvmfsSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the file; nothing else is read."""
+        file = os.environ.get(CONFIG_VARIABLE)
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if file:
+            sources.append(TomlConfigSettingsSource(settings_cls, Path(file)))
+        return tuple(sources)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read and check the settings.
+
+    Args:
+        overrides: values that win over environment and file, for tests.
+
+    Returns:
+        The frozen settings.
+
+    Raises:
+        InvalidInput: a value is missing or wrong; the message names the setting, never the value of a secret.
+    """
+    file = os.environ.get(CONFIG_VARIABLE)
+    if file and not Path(file).is_file():
+        msg = f"{CONFIG_VARIABLE} names {file}, which is no file"
+        raise InvalidInput(msg)
+    try:
+        return Settings(**overrides)
+    except ValidationError as exc:
+        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in exc.errors(include_input=False)]
+        msg = "settings are not valid: " + "; ".join(lines)
+        raise InvalidInput(msg) from None
+    except ValueError as exc:  # TOML syntax, or JSON in a variable
+        msg = f"settings cannot be read: {exc}"
+        raise InvalidInput(msg) from None

@@ -1,0 +1,1 @@
+"""What may be asked of the workers: names, queues and Celery settings. No task code."""

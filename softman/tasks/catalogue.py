@@ -1,0 +1,66 @@
+"""Every task once: its name and the queue it travels on. Arguments are ids and plain values, never secrets.
+
+The bodies are in ``workers``; a test holds that catalogue, workers and beat schedule agree.
+"""
+
+from dataclasses import dataclass
+
+STRATUM0 = "stratum0"
+COMMIT = "stratum0.commit"
+CONNECTOR = "connector"
+PUBLISHER = "publisher"
+BULK = "publisher.bulk"
+EVENTS = "s3-events"
+DEAD = "softman.dead"
+PUBLIC_EXCHANGE = "softman"
+"""Where other systems publish to, with the task's name as routing key (decision 6)."""
+
+TASK_QUEUES = (STRATUM0, COMMIT, CONNECTOR, PUBLISHER, BULK)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task: its name, its queue, and whether other systems may ask for it through the public exchange."""
+
+    name: str
+    queue: str
+    public: bool = False
+
+
+PROVISION = TaskSpec("softman.provision", STRATUM0, public=True)
+"""``(owner, subject, kind="personal", group=None)``: a repository for a user or a group; starts the chain."""
+CREATE_REPOSITORY = TaskSpec("softman.create_repository", STRATUM0)
+"""``(repository)``: keys, certificate, whitelist, empty root catalog, signed revision 1."""
+PUBLISH_KEYS = TaskSpec("softman.publish_keys", STRATUM0)
+"""``(repository)``: public key, certificate and gateway key into the owner's part of the vault."""
+ATTACH_PUBLISHER = TaskSpec("softman.attach_publisher", PUBLISHER)
+"""``(repository)``: the gateway key works and the repository can be read."""
+CONNECT_BUCKET = TaskSpec("softman.connect_bucket", CONNECTOR)
+"""``(repository)``: the bucket exists, belongs to its owner and notifies us."""
+FIRST_SYNC = TaskSpec("softman.first_sync", BULK)
+"""``(repository)``: publishes what the bucket already holds."""
+PUBLISH_CHANGES = TaskSpec("softman.publish_changes", PUBLISHER, public=True)
+"""``(repository)``: publishes the pending keys."""
+COMMIT_REVISION = TaskSpec("softman.commit", COMMIT)
+"""``(request)``: stratum 0 checks a candidate revision and signs it."""
+RESYNC = TaskSpec("softman.resync", BULK, public=True)
+"""``(repository)``: the full difference between bucket and repository, now."""
+RECONCILE = TaskSpec("softman.reconcile", BULK)
+"""``()``: queues a ``reconcile_repository`` for every repository, spread over time."""
+RECONCILE_REPOSITORY = TaskSpec("softman.reconcile_repository", BULK)
+"""``(repository)``: like ``resync``, and makes sure that the bucket is still connected."""
+DRAIN = TaskSpec("softman.drain", PUBLISHER)
+"""``()``: queues ``publish_changes`` where keys are pending and nobody holds the lease."""
+RESUME_PROVISIONING = TaskSpec("softman.resume_provisioning", STRATUM0)
+"""``()``: starts the chain again where it stopped half way."""
+RESIGN = TaskSpec("softman.resign", STRATUM0)
+"""``()``: signs whitelists anew well before they expire."""
+SWEEP_STAGING = TaskSpec("softman.sweep_staging", STRATUM0)
+"""``()``: removes staged objects of transactions that never came to a commit."""
+
+TASKS = (
+    PROVISION, CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES,
+    COMMIT_REVISION, RESYNC, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
+)  # fmt: skip
+
+PROVISIONING_CHAIN = (CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC)
