@@ -4,6 +4,12 @@ The layers, outermost first, are drawn in ``docs/architecture.md`` and held by t
 ``pyproject.toml``.
 """
 
-from importlib.metadata import version
 
-__version__ = version("softman")
+def __getattr__(name: str) -> str:
+    """``__version__`` is looked up when asked for: the look-up costs 50 ms, too much for short-lived processes."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - the point of this function
+
+        return version("softman")
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
