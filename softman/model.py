@@ -255,6 +255,36 @@ class SyncReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What one publish task did: the syncs it made, and what should follow."""
+
+    revision: int | None = None
+    """The last revision committed, None when there was nothing to commit."""
+    reports: tuple[SyncReport, ...] = ()
+    again: bool = False
+    """Work is left: queue ``publish_changes`` for this repository."""
+    bulk: bool = False
+    """What is left is a full sync: queue it behind the interactive work, on ``publisher.bulk``."""
+    held_elsewhere: bool = False
+    """Another worker has the lease and will do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryStatus:
+    """What the dashboard and the command line say of a repository."""
+
+    name: RepositoryName
+    state: State
+    owner: Owner
+    url: str
+    revision: int | None = None
+    links: tuple[LinkProgress, ...] = ()
+    pending: int = 0
+    last: SyncReport | None = None
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Base:
     """The revision that a candidate is built on."""
 

@@ -12,7 +12,6 @@ from softman.model import (
     BucketObject,
     CommitAnswer,
     CommitRequest,
-    Everything,
     LinkProgress,
     Owner,
     Refusal,
@@ -134,23 +133,25 @@ class PendingKeys(Protocol):
         """Take the lease, or None when another holder has it. Keys a dead holder left in flight are pending again."""
 
     def take(self, lease: Lease, repository: RepositoryName, limit: int) -> Scope | None:
-        """Move up to ``limit`` pending keys in flight; ``Everything`` after a flush; None when nothing is pending.
+        """Move up to ``limit`` pending keys in flight, all of them with ``Everything``; None when nothing is pending.
+
+        ``Everything`` is given after a flush or ``need_everything``, until a full sync is ``done``.
 
         Raises:
             Busy: the lease is lost.
         """
 
     def done(self, lease: Lease, repository: RepositoryName, scope: Scope) -> None:
-        """What ``take`` gave is published; ``Everything`` also marks the repository as known in full.
+        """What ``take`` gave is published.
 
-        After a full sync that ``take`` did not ask for, pass ``Everything`` obtained from ``begin_full``.
+        ``Everything`` also marks the repository as known in full, unless a flush or ``need_everything`` came between.
         """
 
-    def begin_full(self, lease: Lease, repository: RepositoryName) -> Everything:
-        """Announce a full sync: pending keys go in flight, and a flush before ``done`` voids its mark."""
+    def need_everything(self, repository: RepositoryName) -> None:
+        """Forget that the repository is known in full: the next ``take``, whoever asks, is ``Everything``."""
 
     def give_back(self, lease: Lease, repository: RepositoryName) -> None:
-        """Keys in flight are pending again (publishing failed)."""
+        """Keys in flight are pending again (publishing failed); nothing happens when there are none."""
 
     def release(self, lease: Lease, repository: RepositoryName) -> bool:
         """Let go of the lease; True when keys are pending and the caller must enqueue a task (as in ``add``)."""

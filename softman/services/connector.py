@@ -1,0 +1,31 @@
+"""Connecting buckets: the work of the ``connector`` pool, with a credential of its own (decision 3)."""
+
+from softman.adapters.ports import BucketConnector
+from softman.model import RepositoryName
+
+
+class Connector:
+    """Makes sure that buckets exist, belong to their owner and notify us.
+
+    Args:
+        buckets: the object store, with the right to create buckets and to write notification configurations.
+    """
+
+    def __init__(self, buckets: BucketConnector) -> None:
+        self._buckets = buckets
+
+    def connect(self, name: RepositoryName) -> str:
+        """Make sure that the repository's bucket is there, belongs to its owner and notifies us.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            Forbidden: the bucket belongs to somebody else.
+            NotFound: the owner is no user of the object store.
+            ServiceUnavailable: the object store does not answer.
+        """
+        created = self._buckets.ensure_bucket(name.bucket, name.bucket)
+        changed = self._buckets.ensure_notification(name.bucket)
+        bucket = f"bucket {name.bucket} {'created' if created else 'found'}"
+        return f"{bucket}, notification {'installed' if changed else 'in place'}"
