@@ -53,15 +53,12 @@ class RepositoryKeys:
         """
         master = load_private_key(self.master_key).public_key().public_numbers()
         if master != load_public_key(self.public_key).public_numbers():
-            msg = "the public key is not that of the master key"
-            raise FormatError(msg)
+            raise FormatError("the public key is not that of the master key")
         certified = load_certificate(self.certificate).public_key()
         if not isinstance(certified, rsa.RSAPublicKey):
-            msg = "the certificate holds no RSA key"
-            raise FormatError(msg)
+            raise FormatError("the certificate holds no RSA key")
         if load_private_key(self.private_key).public_key().public_numbers() != certified.public_numbers():
-            msg = "the certificate is not that of the private key"
-            raise FormatError(msg)
+            raise FormatError("the certificate is not that of the private key")
 
 
 def generate_keys(repository: str, now: datetime) -> RepositoryKeys:
@@ -109,8 +106,7 @@ class GatewayKey:
     def __post_init__(self) -> None:
         for part in (self.key_id, self.secret):
             if len(part.split()) != 1 or part.split()[0] != part:
-                msg = "a gateway key's id and secret are words without white space"
-                raise FormatError(msg)
+                raise FormatError("a gateway key's id and secret are words without white space")
 
     @classmethod
     def parse(cls, text: str) -> "GatewayKey":

@@ -98,11 +98,9 @@ class Manifest:
             SignatureInvalid: the fields are not followed by a signature block.
         """
         if len(data) > MAX_MANIFEST_SIZE:
-            msg = f"manifest malformed: {len(data)} bytes, {MAX_MANIFEST_SIZE} at most"
-            raise FormatError(msg)
+            raise FormatError(f"manifest malformed: {len(data)} bytes, {MAX_MANIFEST_SIZE} at most")
         if not data:
-            msg = "manifest malformed: empty file"
-            raise FormatError(msg)
+            raise FormatError("manifest malformed: empty file")
         signed = SignedText.split(data, "manifest")
         return SignedManifest(cls.parse(signed.text), signed)
 
@@ -144,25 +142,21 @@ class _Fields:
         try:
             lines = text.decode("utf-8").split("\n")
         except UnicodeDecodeError as error:
-            msg = "manifest malformed: the fields are not text"
-            raise FormatError(msg) from error
+            raise FormatError("manifest malformed: the fields are not text") from error
         self._values: dict[str, str] = {}
         for line in lines:
             if line[:1] in self._values:
-                msg = f"manifest malformed: field {line[:1]} is there twice"
-                raise FormatError(msg)
+                raise FormatError(f"manifest malformed: field {line[:1]} is there twice")
             if line:
                 self._values[line[0]] = line[1:]
 
     def required(self, key: str, parse: Callable[[str], T]) -> T:
         if key not in self._values:
-            msg = f"manifest malformed: required field {key} missing"
-            raise FormatError(msg)
+            raise FormatError(f"manifest malformed: required field {key} missing")
         try:
             return parse(self._values[key])
         except FormatError as error:
-            msg = f"manifest malformed: field {key}: {error}"
-            raise FormatError(msg) from error
+            raise FormatError(f"manifest malformed: field {key}: {error}") from error
 
     def optional(self, key: str, parse: Callable[[str], T]) -> T | None:
         return self.required(key, parse) if key in self._values else None
@@ -170,20 +164,17 @@ class _Fields:
 
 def _number(text: str) -> int:
     if _NUMBER.fullmatch(text) is None:
-        msg = f"not a number: {text[:40]!r}"
-        raise FormatError(msg)
+        raise FormatError(f"not a number: {text[:40]!r}")
     return int(text)
 
 
 def _yes_no(text: str) -> bool:
     if text not in {"yes", "no"}:
-        msg = f"neither yes nor no: {text[:40]!r}"
-        raise FormatError(msg)
+        raise FormatError(f"neither yes nor no: {text[:40]!r}")
     return text == "yes"
 
 
 def _root_path(text: str) -> str:
     if text != ROOT_PATH_HASH:
-        msg = "not the hash of the root path"
-        raise FormatError(msg)
+        raise FormatError("not the hash of the root path")
     return text

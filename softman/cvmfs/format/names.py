@@ -24,6 +24,5 @@ def check_repository_name(name: str) -> str:
             digit, two dots in a row, empty, or longer than 60 characters.
     """
     if len(name) > MAX_REPOSITORY_NAME or ".." in name or _REPOSITORY_NAME.fullmatch(name) is None:
-        msg = f"not a repository name: {name[:80]!r}"
-        raise FormatError(msg)
+        raise FormatError(f"not a repository name: {name[:80]!r}")
     return name

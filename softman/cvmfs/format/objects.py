@@ -123,30 +123,25 @@ def _inflate(stream: Any, pieces: Iterable[bytes], max_size: int) -> Iterator[by
             left -= len(piece)
             yield piece
         if stream.unused_data:
-            msg = "bytes after the end of the zlib stream"
-            raise FormatError(msg)
+            raise FormatError("bytes after the end of the zlib stream")
     if not stream.eof:
-        msg = "zlib stream ends early"
-        raise FormatError(msg)
+        raise FormatError("zlib stream ends early")
 
 
 def _drain(stream: Any, pending: bytes, left: int) -> Iterator[bytes]:
     """Everything that ``pending`` adds to the content, at most ``left`` bytes."""
     if stream.eof and pending:
-        msg = "bytes after the end of the zlib stream"
-        raise FormatError(msg)
+        raise FormatError("bytes after the end of the zlib stream")
     while not stream.eof:
         # One byte more than allowed is asked for: it tells a stream that is too long from one that just fits.
         room = min(PIECE_SIZE, left + 1)
         try:
             piece: bytes = stream.decompress(pending, room)
         except _INFLATE_ERRORS as error:
-            msg = f"not a zlib stream: {error}"
-            raise FormatError(msg) from error
+            raise FormatError(f"not a zlib stream: {error}") from error
         left -= len(piece)
         if left < 0:
-            msg = "content is longer than announced or allowed"
-            raise TooLarge(msg)
+            raise TooLarge("content is longer than announced or allowed")
         if piece:
             yield piece
         pending = stream.unconsumed_tail

@@ -51,14 +51,12 @@ class SignedText:
         """
         text, separator, block = data.partition(b"\n" + _SEPARATOR)
         if not separator:
-            msg = f"{what} without signature: no line --"
-            raise SignatureInvalid(msg)
+            raise SignatureInvalid(f"{what} without signature: no line --")
         line, _, signature = block.partition(b"\n")
         try:
             printed = ContentHash.parse(line.decode("ascii"))
         except (FormatError, UnicodeDecodeError) as error:
-            msg = f"{what}: the line below -- is not a content hash"
-            raise FormatError(msg) from error
+            raise FormatError(f"{what}: the line below -- is not a content hash") from error
         return cls(text + b"\n", printed, signature)
 
     def check_hash(self, what: str) -> None:
@@ -68,8 +66,7 @@ class SignedText:
             HashMismatch: the text is not the one that was hashed.
         """
         if hash_bytes(self.text, self.hash.algorithm) != self.hash:
-            msg = f"{what} integrity: the hash line does not match the text"
-            raise HashMismatch(msg)
+            raise HashMismatch(f"{what} integrity: the hash line does not match the text")
 
 
 def sign_manifest(text: bytes, private_key: bytes, algorithm: HashAlgorithm) -> bytes:
@@ -118,8 +115,7 @@ def verify_manifest_signature(signed: SignedText, certificate: x509.Certificate)
     try:
         key.verify(signed.signature, str(signed.hash).encode(), padding.PKCS1v15(), _MANIFEST_DIGEST)
     except InvalidSignature as error:
-        msg = "manifest signature does not verify with the certificate named by X"
-        raise SignatureInvalid(msg) from error
+        raise SignatureInvalid("manifest signature does not verify with the certificate named by X") from error
 
 
 def verify_whitelist_signature(signed: SignedText, public_key: bytes) -> None:
@@ -151,8 +147,7 @@ def load_certificate(pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        msg = f"not a certificate in PEM: {error}"
-        raise FormatError(msg) from error
+        raise FormatError(f"not a certificate in PEM: {error}") from error
 
 
 def load_private_key(pem: bytes) -> rsa.RSAPrivateKey:
@@ -167,8 +162,7 @@ def load_private_key(pem: bytes) -> rsa.RSAPrivateKey:
         msg = "not an unencrypted private key in PEM"  # never with the parser's words: they may quote the key
         raise FormatError(msg) from error
     if not isinstance(key, rsa.RSAPrivateKey):
-        msg = "not an RSA private key"
-        raise FormatError(msg)
+        raise FormatError("not an RSA private key")
     _check_bits(key.key_size)
     return key
 
@@ -182,11 +176,9 @@ def load_public_key(pem: bytes) -> rsa.RSAPublicKey:
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        msg = f"not a public key in PEM: {error}"
-        raise FormatError(msg) from error
+        raise FormatError(f"not a public key in PEM: {error}") from error
     if not isinstance(key, rsa.RSAPublicKey):
-        msg = "not an RSA public key"
-        raise FormatError(msg)
+        raise FormatError("not an RSA public key")
     _check_bits(key.key_size)
     return key
 
@@ -207,8 +199,7 @@ def fingerprint(certificate: bytes, algorithm: HashAlgorithm) -> ContentHash:
 
 def _signable(text: bytes, algorithm: HashAlgorithm) -> bytes:
     if not text.endswith(b"\n") or b"\n" + _SEPARATOR in text:
-        msg = "a text to be signed ends in a newline and holds no line --"
-        raise FormatError(msg)
+        raise FormatError("a text to be signed ends in a newline and holds no line --")
     return str(hash_bytes(text, algorithm)).encode()
 
 
@@ -216,11 +207,9 @@ def _certificate_key(certificate: x509.Certificate) -> rsa.RSAPublicKey:
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
-        msg = f"the certificate's key cannot be read: {error}"
-        raise FormatError(msg) from error
+        raise FormatError(f"the certificate's key cannot be read: {error}") from error
     if not isinstance(key, rsa.RSAPublicKey):
-        msg = "the certificate holds no RSA key"
-        raise FormatError(msg)
+        raise FormatError("the certificate holds no RSA key")
     _check_bits(key.key_size)
     return key
 
@@ -228,12 +217,12 @@ def _certificate_key(certificate: x509.Certificate) -> rsa.RSAPublicKey:
 def _check_bits(bits: int) -> None:
     """Keep out keys that are too weak for anything, and such that make a verification slow on purpose."""
     if not _MIN_KEY_BITS <= bits <= _MAX_KEY_BITS:
-        msg = f"an RSA key of {bits} bits is not accepted"
-        raise FormatError(msg)
+        raise FormatError(f"an RSA key of {bits} bits is not accepted")
 
 
 def _check_length(signature: bytes, key: rsa.RSAPublicKey, what: str) -> None:
     size = (key.key_size + 7) // 8
     if len(signature) != size:
-        msg = f"{what} signature has {len(signature)} bytes, the key makes {size}: truncated or padded"
-        raise SignatureInvalid(msg)
+        raise SignatureInvalid(
+            f"{what} signature has {len(signature)} bytes, the key makes {size}: truncated or padded"
+        )

@@ -58,16 +58,13 @@ class Whitelist:
         try:
             lines = text.decode("utf-8").split("\n")
         except UnicodeDecodeError as error:
-            msg = "whitelist malformed: not text"
-            raise FormatError(msg) from error
+            raise FormatError("whitelist malformed: not text") from error
         if len(lines) < _HEADER_LINES or lines[1][:1] != "E" or lines[2][:1] != "N":
-            msg = "whitelist malformed: creation time, E and N lines expected"
-            raise FormatError(msg)
+            raise FormatError("whitelist malformed: creation time, E and N lines expected")
         # Passing over these would mean checking less than the owner of the master key asked for.
         for line in lines[_HEADER_LINES:]:
             if line[:1] in {"V", "W"}:
-                msg = f"whitelist asks for a verification that is not supported: {line[:20]!r}"
-                raise FormatError(msg)
+                raise FormatError(f"whitelist asks for a verification that is not supported: {line[:20]!r}")
         return cls(
             repository=check_repository_name(lines[2][1:]),
             created=_parse_time(lines[0]),
@@ -84,8 +81,7 @@ class Whitelist:
             SignatureInvalid: the lines are not followed by a signature block.
         """
         if len(data) > MAX_WHITELIST_SIZE:
-            msg = f"whitelist malformed: {len(data)} bytes, {MAX_WHITELIST_SIZE} at most"
-            raise FormatError(msg)
+            raise FormatError(f"whitelist malformed: {len(data)} bytes, {MAX_WHITELIST_SIZE} at most")
         signed = SignedText.split(data, "whitelist")
         return SignedWhitelist(cls.parse(signed.text), signed)
 

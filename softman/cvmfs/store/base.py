@@ -1,0 +1,134 @@
+"""What reader and writer ask of a store, and the names that files in it can have."""
+
+import re
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from softman.cvmfs.errors import FormatError, TooLarge
+from softman.cvmfs.format.hashes import ContentHash, ObjectKind
+
+_HASH_REST = r"[0-9a-f]{38}(?:-rmd160|-shake128)?"
+_NAME = re.compile(
+    rf"data/[0-9a-f]{{2}}/{_HASH_REST}[PCHXM]?"  # an object
+    rf"|\.cvmfsalt-[0-9a-f]{{2}}{_HASH_REST}[CHXM]"  # an object by its alternative path
+    r"|\.cvmfs[a-z_.]{1,40}"  # manifest, whitelist, reflog and the like
+)
+
+
+class Readable(Protocol):
+    """The bytes of a file while it is read."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes, fewer only at the end; nothing when there are no more.
+
+        Raises:
+            StoreUnavailable: the store stopped answering.
+        """
+
+
+class ReadableStore(Protocol):
+    """Reads the files of one repository. Content is not verified here.
+
+    Names are relative to the repository's root directory, as ``ContentHash.object_path`` and the ``.cvmfs*`` files
+    have them. Every method raises ``FormatError`` for anything else, ``StoreUnavailable`` when the store does not
+    answer and ``StoreError`` when it refuses.
+    """
+
+    def open(self, name: str) -> AbstractContextManager[Readable]:
+        """Open a file for reading from its beginning.
+
+        Raises:
+            ObjectMissing: there is no such file.
+        """
+
+    def get(self, name: str, *, max_size: int) -> bytes:
+        """The whole content of a small file.
+
+        Raises:
+            ObjectMissing: there is no such file.
+            TooLarge: it has more than ``max_size`` bytes; not more than that is read.
+        """
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+
+class Store(ReadableStore, Protocol):
+    """Reads and writes the files of one repository. Readers always see an old or a new file, whole."""
+
+    def ensure_directories(self) -> None:
+        """Make the places that the other methods expect."""
+
+    def put(self, name: str, data: bytes | Iterable[bytes], *, durable: bool = False) -> None:
+        """Store a file, in place of any that has the name.
+
+        Args:
+            name: as everywhere.
+            data: the content, or pieces of it.
+            durable: return only when the file would survive a loss of power. For the manifest; objects are covered
+                by ``sync``.
+        """
+
+    def promote(self, staged: Path, content: ContentHash, kind: ObjectKind) -> None:
+        """Make a staged file an object of the repository, after hashing it once more.
+
+        Whoever wrote the staged file is not trusted. An object that is already there, in full, is left as it is. The
+        staged file may be gone afterwards.
+
+        Args:
+            staged: the file, on this machine; the object's stored bytes.
+            content: the hash they must have.
+            kind: of the object.
+
+        Raises:
+            ObjectMissing: ``staged`` does not exist, or is not a plain file.
+            HashMismatch: its content has another hash; nothing was stored.
+        """
+
+    def sync(self) -> None:
+        """Return when everything stored so far would survive a loss of power."""
+
+    def lock(self, repository: str, *, timeout: float = 60) -> AbstractContextManager[None]:
+        """Hold the right to change the repository.
+
+        It keeps out other threads, processes and, where the file system can, hosts.
+
+        Args:
+            repository: its name, for messages.
+            timeout: seconds to wait for another holder.
+
+        Raises:
+            StoreUnavailable: another holder kept it for longer than ``timeout``.
+        """
+
+
+def check_name(name: str) -> str:
+    """Give ``name`` back when a file of a repository can have it.
+
+    The rule is so narrow that no name leads out of the repository, whatever it is joined to.
+
+    Raises:
+        FormatError: it is neither the name of an object nor of a ``.cvmfs*`` file.
+    """
+    if _NAME.fullmatch(name) is None or ".." in name:
+        raise FormatError(f"not the name of a file in a repository: {name[:100]!r}")
+    return name
+
+
+def read_all(source: Readable, name: str, *, max_size: int) -> bytes:
+    """Everything in ``source``.
+
+    Raises:
+        TooLarge: more than ``max_size`` bytes.
+        StoreUnavailable: the store stopped answering.
+    """
+    pieces: list[bytes] = []
+    left = max_size + 1
+    while left > 0 and (piece := source.read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    if left <= 0:
+        raise TooLarge(f"{name} has more than {max_size} bytes")
+    return b"".join(pieces)

@@ -1,0 +1,279 @@
+"""A repository in a directory, laid out as the stock tools do it (``cvmfs/upload_local.cc``), for any web server.
+
+Files are written under a temporary name on the same file system and renamed. Objects are not synchronised to disk one
+by one: ``sync`` is one barrier before the manifest, which alone makes objects matter. After a crash a name may hence
+belong to a file that is too short; ``promote`` does not take such a file for the object.
+"""
+
+import ctypes
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from filelock import FileLock, Timeout
+
+from softman.cvmfs.errors import CvmfsError, HashMismatch, ObjectMissing, StoreError, StoreUnavailable
+from softman.cvmfs.format.hashes import ContentHash, Hasher, ObjectKind
+from softman.cvmfs.format.objects import PIECE_SIZE
+from softman.cvmfs.store.base import Readable, check_name, read_all
+
+LOCK_NAME: Final = ".cvmfs_softman.lock"
+
+_READ = os.O_RDONLY | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A publisher might put a fifo or a link to something else in place of a staged file.
+_OPEN_STAGED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FILE_MODE = 0o666
+_REFUSALS = (PermissionError, NotADirectoryError, IsADirectoryError)
+
+
+class LocalStore:
+    """The repository in directory ``root``.
+
+    Args:
+        root: absolute path of the directory that holds ``.cvmfspublished``.
+        lock_path: the file that ``lock`` locks; ``.cvmfs_softman.lock`` in ``root`` when not given. Everybody who
+            changes the repository must use the same.
+    """
+
+    def __init__(self, root: Path, *, lock_path: Path | None = None) -> None:
+        self.root = root
+        self._lock_path = lock_path or root / LOCK_NAME
+
+    @property
+    def staging_root(self) -> Path:
+        """Where temporary files lie, and the staging areas of transactions: the same file system as the objects."""
+        return self.root / "data" / "txn"
+
+    def ensure_directories(self) -> None:
+        """Make ``data/00`` to ``data/ff`` and ``data/txn``, with what lies above."""
+        with _os_errors("data"):
+            self.staging_root.mkdir(parents=True, exist_ok=True)
+            for number in range(256):
+                (self.root / "data" / f"{number:02x}").mkdir(exist_ok=True)
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Readable]:
+        """See ``ReadableStore.open``."""
+        with _os_errors(name):
+            file = self._path(name).open("rb")
+        with file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise StoreError(f"{name} is not a plain file")
+            yield _File(file, name)
+
+    def get(self, name: str, *, max_size: int) -> bytes:
+        """See ``ReadableStore.get``."""
+        with self.open(name) as file:
+            return read_all(file, name, max_size=max_size)
+
+    def exists(self, name: str) -> bool:
+        """See ``ReadableStore.exists``."""
+        try:
+            with _os_errors(name):
+                return stat.S_ISREG(self._path(name).stat().st_mode)
+        except ObjectMissing:
+            return False
+
+    def put(self, name: str, data: bytes | Iterable[bytes], *, durable: bool = False) -> None:
+        """See ``Store.put``."""
+        target = self._path(name)
+        pieces = [data] if isinstance(data, bytes) else data
+        with _os_errors(name), self._temporary(target) as (descriptor, temporary):
+            for piece in pieces:
+                _write(descriptor, piece)
+            if durable:
+                os.fsync(descriptor)
+            temporary.rename(target)
+            if durable:
+                _fsync_directory(target.parent)
+
+    def promote(self, staged: Path, content: ContentHash, kind: ObjectKind) -> None:
+        """See ``Store.promote``.
+
+        A file of our own user is renamed. One of somebody else is copied while it is hashed, since its owner may hold
+        it open and change it after any check.
+        """
+        name = content.object_path(kind)
+        target = self._path(name)
+        with _os_errors(str(staged)), self._open_staged(staged) as (directory, source):
+            before = os.fstat(source)
+            if not stat.S_ISREG(before.st_mode):
+                raise ObjectMissing(f"staged {staged.name} is not a plain file")
+            if _is_stored(target, before.st_size):
+                return
+            if self._is_ours(before):
+                _compare(_hash(source, before.st_size, content), content, staged)
+                os.fchmod(source, _FILE_MODE & ~_umask())
+                os.rename(staged.name, target, src_dir_fd=directory)
+                if target.lstat().st_ino != before.st_ino:
+                    target.unlink()
+                    raise HashMismatch(f"staged {staged.name} was exchanged while it was promoted")
+                return
+            with self._temporary(target) as (descriptor, temporary):
+                _compare(_hash(source, before.st_size, content, copy_to=descriptor), content, staged)
+                temporary.rename(target)
+
+    def sync(self) -> None:
+        """One barrier for the whole file system (``syncfs``)."""
+        with _os_errors("data"):
+            descriptor = os.open(self.root, _OPEN_DIRECTORY & ~os.O_NOFOLLOW)
+            try:
+                _syncfs(descriptor)
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def lock(self, repository: str, *, timeout: float = 60) -> Iterator[None]:
+        """See ``Store.lock``: ``flock`` on the lock file, which stays."""
+        lock = FileLock(self._lock_path, timeout=timeout)
+        try:
+            with _os_errors(str(self._lock_path)):
+                self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+        except Timeout as error:
+            raise StoreUnavailable(f"{repository} is being changed by somebody else for over {timeout:g} s") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _path(self, name: str) -> Path:
+        return self.root / check_name(name)
+
+    def _is_ours(self, status: os.stat_result) -> bool:
+        """Whether nobody else can change the file once it is renamed."""
+        same_device = status.st_dev == self.staging_root.stat().st_dev
+        return same_device and status.st_uid == os.geteuid() and status.st_nlink == 1
+
+    @contextmanager
+    def _temporary(self, target: Path) -> Iterator[tuple[int, Path]]:
+        """A new file on the file system of ``target``, to be renamed; removed again when it was not."""
+        directory = target.parent if target.parent == self.root else self.staging_root
+        temporary = directory / f".tmp-{secrets.token_hex(12)}"
+        descriptor = os.open(temporary, _CREATE, _FILE_MODE)
+        try:
+            yield descriptor, temporary
+        except BaseException:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _open_staged(self, staged: Path) -> Iterator[tuple[int, int]]:
+        """Descriptors of the staged file's directory and of the file; no link on the way below txn is followed."""
+        base = self.staging_root if staged.is_relative_to(self.staging_root) else staged.parent
+        parts = staged.relative_to(base).parts
+        if not parts or ".." in parts:
+            raise ObjectMissing(f"not a staged file: {staged}")
+        with ExitStack() as opened:
+            try:
+                directory = _open_at(opened, str(base), _OPEN_DIRECTORY, None)
+                for part in parts[:-1]:
+                    directory = _open_at(opened, part, _OPEN_DIRECTORY, directory)
+                source = _open_at(opened, parts[-1], _OPEN_STAGED, directory)
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}:
+                    raise ObjectMissing(f"staged {staged.name} is not a plain file") from error
+                raise
+            yield directory, source
+
+
+class _File:
+    """A file being read, with our errors."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def read(self, size: int, /) -> bytes:
+        with _os_errors(self._name):
+            return self._file.read(size)
+
+
+@contextmanager
+def _os_errors(what: str) -> Iterator[None]:
+    """Turn what the operating system says into errors of ours; ours pass."""
+    try:
+        yield
+    except CvmfsError:
+        raise
+    except FileNotFoundError as error:
+        raise ObjectMissing(f"{what} does not exist") from error
+    except _REFUSALS as error:
+        raise StoreError(f"{what}: {error.strerror}") from error
+    except OSError as error:
+        raise StoreUnavailable(f"{what}: {error.strerror}") from error
+
+
+def _open_at(opened: ExitStack, name: str, flags: int, directory: int | None) -> int:
+    descriptor = os.open(name, flags, dir_fd=directory)
+    opened.callback(os.close, descriptor)
+    return descriptor
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _hash(source: int, size: int, like: ContentHash, *, copy_to: int | None = None) -> ContentHash:
+    """The hash of the first ``size`` bytes of ``source``, copied on the way when asked for."""
+    hasher = Hasher(like.algorithm)
+    left = size
+    while left > 0 and (piece := os.read(source, min(left, PIECE_SIZE))):
+        hasher.update(piece)
+        if copy_to is not None:
+            _write(copy_to, piece)
+        left -= len(piece)
+    return hasher.finish()
+
+
+def _compare(found: ContentHash, expected: ContentHash, staged: Path) -> None:
+    if found != expected:
+        raise HashMismatch(f"staged {staged.name} has the hash {found}, not {expected}")
+
+
+def _is_stored(target: Path, size: int) -> bool:
+    """Whether the object is there in full; it then counts as new again for a collector that goes by age."""
+    try:
+        if target.lstat().st_size != size:
+            return False
+        os.utime(target)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    """This process's umask. Asking with ``os.umask`` would change it for a moment, for every thread."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022
+
+
+def _syncfs(descriptor: int) -> None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:  # not this C library
+        os.sync()
+    elif function(ctypes.c_int(descriptor)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
