@@ -1,0 +1,152 @@
+"""The Ceph object gateway (S3) in front of the cluster of ``ceph``, and its users.
+
+Facts of radosgw 16.2 that shape the configuration: DeleteObjects on a notified prefix aborts the ``beast`` front end,
+so ``civetweb`` is the default; without ``tcp_nodelay`` every GET takes 45 ms; a user name in a topic's push end point
+is accepted only over TLS or behind a trusted proxy header (``rgw_trust_forwarded_https``).
+"""
+
+import json
+import subprocess
+import urllib.request
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from softman.errors import ServiceUnavailable
+from softman.standalone.ceph import CephServer
+from softman.standalone.ports import LOOPBACK
+from softman.standalone.process import require_program, write_private
+from softman.standalone.server import Facts, Place, Server
+
+READER, CONNECTOR = "softman-reader", "softman-connector"
+FRONT_ENDS = {
+    "civetweb": "civetweb port={address}:{port} num_threads=64 tcp_nodelay=1",
+    "beast": "beast endpoint={address}:{port} tcp_nodelay=1",
+}
+_GATEWAY = """\
+[client.rgw]
+rgw_frontends = {front_end}
+rgw_data = {home}/data
+rgw_thread_pool_size = 64
+rgw_enable_usage_log = false
+rgw_enable_ops_log = false
+rgw_sts_key = {sts_key}
+rgw_s3_auth_use_sts = true
+rgw_trust_forwarded_https = true
+rgw_dynamic_resharding = false
+debug_rgw = 0/0
+log_file = {log}/rgw.log
+admin_socket = {sockets}/rgw.asok
+"""
+_CONNECTOR_CAPS = "users=*;buckets=*;metadata=*"
+_STS_KEY_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class S3Keys:
+    """A user's pair of keys. ``repr`` leaves the secret out."""
+
+    access_key: str
+    secret_key: str
+
+    def __repr__(self) -> str:
+        return f"S3Keys(access_key={self.access_key!r})"
+
+
+class GatewayServer(Server):
+    """radosgw.
+
+    Args:
+        place: where it lives.
+        cluster: the cluster it serves.
+        facts: as for every server.
+        front_end: ``civetweb`` or ``beast``.
+    """
+
+    name = "rgw"
+    port_names = ("s3",)
+    secret_names = ("sts",)
+    process_names = ("rgw",)
+    stop_seconds = 3.0
+
+    def __init__(
+        self, place: Place, cluster: CephServer, facts: Facts | None = None, *, front_end: str = "civetweb"
+    ) -> None:
+        super().__init__(place, facts)
+        self._cluster = cluster
+        self._front_end = FRONT_ENDS[front_end]
+
+    @property
+    def url(self) -> str:
+        """The S3 end point."""
+        return f"http://{LOOPBACK}:{self.facts.ports['s3']}"
+
+    def prepare(self) -> None:
+        """Write the gateway's ``ceph.conf``."""
+        (self.home / "data").mkdir(mode=0o700, exist_ok=True)
+        gateway = _GATEWAY.format(
+            front_end=self._front_end.format(address=LOOPBACK, port=self.facts.ports["s3"]),
+            home=self.home,
+            sts_key=self.facts.secrets["sts"][:_STS_KEY_LENGTH],
+            log=self.log.parent,
+            sockets=self.place.sockets,
+        )
+        write_private(self.home / "ceph.conf", self._cluster.configuration.read_text(encoding="utf-8") + gateway)
+
+    def launch(self) -> None:
+        """Start it and wait until it answers."""
+        configured = ("-c", str(self.home / "ceph.conf"))
+        self.spawn("rgw", [require_program("radosgw"), "-f", "--name", "client.rgw", *configured])
+        self.wait(self._answers, "the object gateway answers")
+
+    def version(self) -> str:
+        """The gateway's version is the cluster's."""
+        out = subprocess.run([require_program("radosgw"), "--version"], capture_output=True, text=True, check=True)
+        return out.stdout.split()[2].partition("+")[0]
+
+    def kill(self) -> None:
+        """End it at once."""
+        super().kill()
+        (self.place.sockets / "rgw.asok").unlink(missing_ok=True)
+
+    def admin(self, *arguments: str) -> dict[str, object]:
+        """Run ``radosgw-admin`` (works without the gateway, on the cluster) and return its JSON object.
+
+        Raises:
+            ServiceUnavailable: it failed.
+        """
+        answer = self._cluster.command("radosgw-admin", "-c", str(self._cluster.configuration), *arguments)
+        try:
+            decoded = json.loads(answer)
+        except ValueError as exc:
+            msg = f"radosgw-admin {' '.join(arguments[:2])} gave no JSON: {answer[:200]!r}"
+            raise ServiceUnavailable(msg) from exc
+        return decoded if isinstance(decoded, dict) else {}
+
+    def create_user(self, uid: str, *extra: str) -> S3Keys:
+        """Make a user, whose keys the gateway chooses: secrets stand on no command line.
+
+        Args:
+            uid: the user's id.
+            extra: further options of ``radosgw-admin user create``.
+
+        Raises:
+            ServiceUnavailable: there is such a user already, or the cluster does not answer.
+        """
+        made = self.admin("user", "create", f"--uid={uid}", f"--display-name={uid}", *extra)
+        keys = made.get("keys")
+        if not isinstance(keys, list) or not keys:
+            msg = f"radosgw-admin made the user {uid} without keys"
+            raise ServiceUnavailable(msg)
+        return S3Keys(str(keys[0]["access_key"]), str(keys[0]["secret_key"]))
+
+    def create_service_users(self) -> dict[str, S3Keys]:
+        """Make softman's own users (decision 3): the connector may do everything, the reader only look at it."""
+        made = {CONNECTOR: self.create_user(CONNECTOR, "--system", f"--caps={_CONNECTOR_CAPS}")}
+        made[READER] = self.create_user(READER, "--system")
+        self.admin("user", "modify", f"--uid={READER}", "--op-mask=read")
+        return made
+
+    def _answers(self) -> bool:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.url + "/", timeout=5) as answer:
+            return int(answer.status) == HTTPStatus.OK

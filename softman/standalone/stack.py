@@ -1,0 +1,303 @@
+"""The door to the embedded stack: start it, find it again, ask it for addresses and credentials, stop it."""
+
+import importlib.util
+import shutil
+import threading
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from softman.errors import Busy, NotFound
+from softman.standalone.ceph import CephServer
+from softman.standalone.nginx import WebServer
+from softman.standalone.packages import ensure_packages
+from softman.standalone.ports import PortHold
+from softman.standalone.process import ProcessTable
+from softman.standalone.rabbitmq import RabbitServer
+from softman.standalone.record import (
+    Record,
+    load_record,
+    new_marker,
+    prepare_directory,
+    remove_sockets,
+    socket_directory,
+)
+from softman.standalone.redis import RedisServer
+from softman.standalone.rgw import CONNECTOR, READER, GatewayServer, S3Keys
+from softman.standalone.server import Place, Server
+from softman.standalone.vault import VaultServer
+
+_SERVICE_USERS = {"reader": READER, "connector": CONNECTOR}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a stack differs from the usual one."""
+
+    domain: str = "example.org"
+    front_end: str = "civetweb"
+    """Of the object gateway; ``beast`` aborts on DeleteObjects below a notified prefix (Ceph 16.2)."""
+    users: tuple[str, ...] = ("alice", "bob")
+    """Users of the object store to begin with."""
+
+
+class Stack:
+    """A stack, running or not. Made by ``start`` or ``attach``; a context manager that stops and removes it.
+
+    Attributes:
+        directory: everything of the stack is in it, logs in ``log/``.
+    """
+
+    def __init__(self, directory: Path, record: Record) -> None:
+        self.directory = directory
+        self._record = record
+        self._lock = threading.Lock()
+        self.processes = ProcessTable(directory, record.marker)
+        self._ports = PortHold()
+        place = Place(directory, Path(record.sockets), self.processes, self._ports)
+        facts = record.facts
+        self.redis = RedisServer(place, facts.get("redis"))
+        self.rabbitmq = RabbitServer(place, facts.get("rabbitmq"))
+        self.nginx = WebServer(place, facts.get("nginx"))
+        self.vault = VaultServer(place, facts.get("vault"))
+        self.ceph = CephServer(place, facts.get("ceph"))
+        self.rgw = GatewayServer(place, self.ceph, facts.get("rgw"), front_end=record.front_end)
+
+    @classmethod
+    def start(cls, directory: Path | None = None, *, options: Options | None = None) -> Self:
+        """Start all servers at the same time; returns when every one answers and the users exist.
+
+        Args:
+            directory: where; None makes a temporary directory. What a former stack left there is used again, but for
+                the object store, whose data ended with it.
+            options: how it differs from the usual one.
+
+        Raises:
+            NotFound: Debian packages are missing; the message has the command that installs them.
+            Busy: a stack runs there already.
+            InvalidInput: the directory holds other things.
+            Forbidden: the directory is somebody else's.
+            ServiceUnavailable: a server did not come up; nothing runs, and the end of its log is in the message.
+        """
+        ensure_packages(install=False)
+        options = options or Options()
+        home = prepare_directory(directory)
+        stack = cls(home, _fresh_record(home, options))
+        try:
+            stack._come_up(options)
+        except BaseException:
+            stack._give_up(remove=directory is None)
+            raise
+        return stack
+
+    @classmethod
+    def attach(cls, directory: Path) -> Self:
+        """Find the stack in ``directory``, running or not.
+
+        Raises:
+            NotFound: there is none.
+        """
+        home = directory.expanduser().resolve()
+        return cls(home, load_record(home))
+
+    def stop(self, *, purge: bool = False) -> None:
+        """Stop every process of the stack.
+
+        Args:
+            purge: also remove the directory with all data and logs; the servers are then killed, which is faster.
+        """
+        if not purge:
+            for server in self.servers.values():
+                server.stop()
+        self._end_everything()
+        if purge:
+            shutil.rmtree(self.directory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(purge=True)
+
+    def detach(self) -> None:
+        """Let the stack outlive this program."""
+        self.processes.detach()
+
+    @property
+    def servers(self) -> dict[str, Server]:
+        """All servers by name, in the order in which they can be stopped."""
+        order: tuple[Server, ...] = (self.nginx, self.rgw, self.ceph, self.rabbitmq, self.vault, self.redis)
+        return {server.name: server for server in order}
+
+    def server(self, name: str) -> Server:
+        """One server; ``kill()``, ``stop()`` and ``start()`` keep its ports.
+
+        ``rgw`` can be restarted by itself; ``ceph`` behind it loses all data when it ends.
+
+        Raises:
+            NotFound: there is no server of this name.
+        """
+        try:
+            return self.servers[name]
+        except KeyError:
+            msg = f"{name!r} is no server of the stack; there are {', '.join(self.servers)}"
+            raise NotFound(msg) from None
+
+    def down(self) -> list[str]:
+        """The names of the servers that do not run."""
+        return [name for name, server in self.servers.items() if not server.alive()]
+
+    def versions(self) -> dict[str, str]:
+        """The versions of the servers, to be shown."""
+        shown = {"RabbitMQ": self.rabbitmq, "Redis": self.redis, "Ceph": self.ceph, "nginx": self.nginx}
+        return {**{name: server.version() for name, server in shown.items()}, "Vault": self.vault.version()}
+
+    @property
+    def domain(self) -> str:
+        """Repositories are called ``<label>.<domain>``."""
+        return self._record.domain
+
+    @property
+    def amqp_url(self) -> str:
+        """The broker, with the password of its administrator."""
+        return self.rabbitmq.url
+
+    @property
+    def push_endpoint(self) -> str:
+        """The broker as the object gateway reaches it, with a user that can only push events."""
+        return self.rabbitmq.push_endpoint
+
+    @property
+    def redis_url(self) -> str:
+        """Redis, with its password."""
+        return self.redis.url
+
+    @property
+    def s3_endpoint(self) -> str:
+        """The object store."""
+        return self.rgw.url
+
+    @property
+    def web_url(self) -> str:
+        """Where the repositories are read; the name of one follows after a slash."""
+        return self.nginx.url
+
+    @property
+    def repositories_dir(self) -> Path:
+        """Where the repositories are stored, one folder each."""
+        return self.nginx.repositories
+
+    @property
+    def vault_address(self) -> str:
+        """The API of the vault."""
+        return self.vault.url
+
+    def vault_role(self, role: str) -> tuple[str, str]:
+        """Role id and secret id of ``stratum0`` or ``publisher``."""
+        return self.vault.role(role)
+
+    def s3_credentials(self, user: str) -> S3Keys:
+        """The keys of a user of the object store; ``reader`` and ``connector`` are softman's own.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        try:
+            return self._record.users[_SERVICE_USERS.get(user, user)]
+        except KeyError:
+            msg = f"the stack knows no user {user!r} of the object store"
+            raise NotFound(msg) from None
+
+    def create_s3_user(self, uid: str) -> S3Keys:
+        """Make a user of the object store and remember its keys; one that exists keeps them."""
+        with self._lock:
+            known = self._record.users.get(uid)
+            if known is not None:
+                return known
+            keys = self.rgw.create_user(uid)
+            self._record = replace(self._record, users={**self._record.users, uid: keys})
+            self._save()
+            return keys
+
+    def rabbitmqctl(self, *arguments: str) -> str:
+        """Run ``rabbitmqctl``; takes a second or two."""
+        return self.rabbitmq.ctl(*arguments)
+
+    def _come_up(self, options: Options) -> None:
+        self._save()
+        users: dict[str, S3Keys] = {}
+        jobs = (
+            self.rabbitmq.start_anywhere,
+            lambda: users.update(self._start_object_store(options)),
+            self._start_vault,
+            self.redis.start_anywhere,
+            self.nginx.start_anywhere,
+        )
+        with ThreadPoolExecutor(len(jobs), thread_name_prefix="stack") as pool:
+            futures = [pool.submit(job) for job in jobs]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+            except BaseException:
+                self.processes.sweep()  # what others wait for will not come: do not wait for them
+                raise
+        self._record = replace(self._record, users=users)
+        self._save()
+
+    def _start_vault(self) -> None:
+        if importlib.util.find_spec("softman.standalone.vault_standin.__main__") or self.vault.program != "stand-in":
+            self.vault.start_anywhere()
+
+    def _start_object_store(self, options: Options) -> dict[str, S3Keys]:
+        self.ceph.start_anywhere()
+        users = self.rgw.create_service_users()
+        self.rgw.start_anywhere()
+        return users | {uid: self.rgw.create_user(uid) for uid in options.users}
+
+    def _save(self) -> None:
+        facts = {name: server.facts for name, server in self.servers.items()}
+        self._record = replace(self._record, facts=facts)
+        self._record.save(self.directory)
+
+    def _end_everything(self) -> None:
+        for name in self.processes.names():
+            self.processes.kill(name)
+        self.processes.sweep()
+        self._ports.close()
+        remove_sockets(self._record, self.directory)
+
+    def _give_up(self, *, remove: bool) -> None:
+        self._end_everything()
+        if remove:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _fresh_record(directory: Path, options: Options) -> Record:
+    """The record to start with: facts of a former stack are kept.
+
+    Raises:
+        Busy: it still runs.
+    """
+    try:
+        former: Record | None = load_record(directory)
+    except NotFound:
+        former = None
+    if former is not None:
+        table = ProcessTable(directory, former.marker)
+        if any(table.alive(name) for name in table.names()):
+            msg = f"a stack runs in {directory} already"
+            raise Busy(msg)
+        table.sweep()
+        remove_sockets(former, directory)
+    return Record(
+        marker=new_marker(),
+        sockets=str(socket_directory(directory)),
+        domain=options.domain,
+        front_end=options.front_end,
+        facts={} if former is None else former.facts,
+    )

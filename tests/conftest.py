@@ -1,0 +1,79 @@
+"""Fixtures for all tests: a clean environment, no sockets in unit tests, and the one embedded stack of the session."""
+
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from softman.standalone.packages import install_command, missing_packages
+from softman.standalone.stack import Stack
+
+REQUIRE_STACK = "SOFTMAN_REQUIRE_STACK"
+_UNIT = Path(__file__).parent / "unit"
+_SCRUBBED = ("SOFTMAN_", "AWS_", "VAULT_", "BAO_", "CELERY_", "RABBITMQ_", "CEPH_")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_STACK_REQUIRED = os.environ.get(REQUIRE_STACK) == "1"
+
+
+def _scrub() -> None:
+    for name in list(os.environ):
+        if name.startswith(_SCRUBBED) or name in _PROXIES:
+            del os.environ[name]
+
+
+_scrub()  # before any test module is imported: some libraries read the environment at import
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the caller's settings, credentials or proxies; none leaves its own behind."""
+    for name in list(os.environ):
+        if name.startswith(_SCRUBBED) or name in _PROXIES:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unit tests open no socket to anybody; pairs within the process are fine."""
+    if not request.node.path.is_relative_to(_UNIT):
+        return
+
+    def refuse(_self: socket.socket, address: Any, *_rest: Any) -> NoReturn:
+        msg = f"a unit test opens a socket to {address!r}"
+        raise AssertionError(msg)
+
+    for method in ("connect", "connect_ex", "bind", "sendto"):
+        monkeypatch.setattr(socket.socket, method, refuse)
+
+
+def _unavailable(reason: str) -> NoReturn:
+    if _STACK_REQUIRED:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def stack_packages() -> None:
+    """The Debian packages of the stack are installed; otherwise the test is skipped, or fails when it may not be."""
+    missing = missing_packages()
+    if missing:
+        _unavailable(f"the embedded stack needs Debian packages: {install_command(missing)}")
+
+
+@pytest.fixture(scope="session")
+def stack(stack_packages: None) -> Iterator[Stack]:  # noqa: ARG001 - the packages come first
+    """The real servers, started when the first test asks, shared by all, ended by pid after the last one."""
+    directory = Path(tempfile.mkdtemp(prefix="softman-test-"))  # not tmp_path: paths of sockets must be short
+    with Stack.start(directory) as running:
+        yield running
+
+
+@pytest.fixture
+def unique(request: pytest.FixtureRequest) -> str:
+    """A name no other test of the session uses, fit for buckets, queues and repositories."""
+    return f"t{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
