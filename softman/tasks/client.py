@@ -1,0 +1,195 @@
+"""Asking for work by name: the Celery client, the sender of tasks and chains, the publishers' commit door."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import amqp.exceptions
+import celery
+import kombu.exceptions
+from celery import Celery, states
+from kombu.utils.uuid import uuid
+
+from softman.errors import CandidateRefused, InvalidInput, ServiceUnavailable
+from softman.model import CommitAnswer, CommitRequest, RepositoryName
+from softman.settings import Settings
+from softman.tasks.catalogue import COMMIT_REVISION, DEAD, PROVISIONING_CHAIN, TaskSpec
+from softman.tasks.config import celery_settings
+from softman.tasks.payloads import commit_answer_from_json, commit_request_to_json
+from softman.tasks.queues import REASON_HEADER, topic
+
+CONFIRM_SECONDS = 30.0
+"""How long the broker may take to confirm a message (it confirms when a majority of nodes has it on disk)."""
+MAX_REASON = 1000
+_POLL_FIRST, _POLL_LONGEST = 0.005, 0.1
+_BROKER_ERRORS = (kombu.exceptions.OperationalError, amqp.exceptions.AMQPError, OSError)
+
+
+def client_app(settings: Settings | Callable[[], Settings]) -> Celery[Any]:
+    """A Celery application that knows names, queues and routes, and no task code.
+
+    Args:
+        settings: the settings, or what gives them when Celery first needs them.
+    """
+    app: Celery[Any] = Celery("softman", set_as_current=False)
+    app.add_defaults(lambda: celery_settings(settings if isinstance(settings, Settings) else settings()))
+    return app
+
+
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    try:
+        yield
+    except _BROKER_ERRORS as exc:
+        msg = f"the message broker does not take the message: {exc}"
+        raise ServiceUnavailable(msg) from exc
+
+
+class TaskSender:
+    """Sends tasks by name; returns when the broker has confirmed each.
+
+    Args:
+        app: a Celery application with the settings of ``softman.tasks.config``.
+    """
+
+    def __init__(self, app: Celery[Any]) -> None:
+        self._app = app
+
+    def send(
+        self,
+        spec: TaskSpec,
+        *args: object,
+        countdown: float = 0.0,
+        expires: float | None = None,
+        keep_result: bool = False,
+    ) -> str:
+        """Ask for one task.
+
+        Args:
+            spec: which one.
+            args: JSON values.
+            countdown: seconds to wait, rounded up to whole ones (native delayed delivery knows no fractions).
+            expires: seconds from now after which a worker drops it unseen.
+            keep_result: whether somebody will read the result.
+
+        Returns:
+            The id of the task.
+
+        Raises:
+            ServiceUnavailable: the broker does not confirm it; it may have it nevertheless.
+        """
+        options: dict[str, Any] = {} if countdown <= 0 else {"countdown": math.ceil(countdown)}
+        if not keep_result:
+            options["ignore_result"] = True
+        with _broker_errors():
+            result = self._app.send_task(
+                spec.name, args=args, expires=expires, add_to_parent=False, confirm_timeout=CONFIRM_SECONDS, **options
+            )
+        return str(result.id)
+
+    def send_provisioning_chain(self, repository: RepositoryName) -> list[str]:
+        """Start the chain that provisions ``repository``; each link is sent when the one before is done.
+
+        Returns:
+            The ids of the links' tasks, in order.
+
+        Raises:
+            ServiceUnavailable: the broker does not confirm the first link.
+        """
+        ids = [uuid() for _ in PROVISIONING_CHAIN]
+        links = [
+            self._app.signature(spec.name, args=(str(repository),), immutable=True, task_id=task_id)
+            for spec, task_id in zip(PROVISIONING_CHAIN, ids, strict=True)
+        ]
+        with _broker_errors():
+            celery.chain(*links, app=self._app).apply_async(add_to_parent=False)
+        return ids
+
+
+def bury(
+    app: Celery[Any], body: bytes | str, *, reason: str, routing_key: str, properties: dict[str, Any] | None = None
+) -> None:
+    """Put a copy of a message into ``softman.dead`` with the reason in a header, confirmed by the broker.
+
+    Args:
+        app: whose connections are used.
+        body: the message as it came.
+        reason: in words, cut at ``MAX_REASON`` characters.
+        routing_key: what it came with, or the queue it was in.
+        properties: ``content_type``, ``content_encoding`` and ``headers`` to keep.
+
+    Raises:
+        ServiceUnavailable: the broker does not confirm it.
+    """
+    kept = dict(properties or {})
+    headers = {**(kept.pop("headers", None) or {}), REASON_HEADER: reason[:MAX_REASON]}
+    raw = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else body
+    with _broker_errors(), app.producer_pool.acquire(block=True) as producer:
+        producer.publish(
+            raw,
+            exchange=topic(DEAD),
+            routing_key=routing_key,
+            headers=headers,
+            delivery_mode=2,
+            retry=True,
+            retry_policy=app.conf.task_publish_retry_policy,
+            confirm_timeout=CONFIRM_SECONDS,
+            content_type=kept.get("content_type") or "application/octet-stream",
+            content_encoding=kept.get("content_encoding") or "binary",
+        )
+
+
+class CeleryCommitDoor:
+    """The publishers' way to stratum 0: the task ``softman.commit`` and its result. Implements ``CommitDoor``.
+
+    The result is asked for again and again instead of subscribed to: a look costs a tenth of a millisecond, and a
+    restart of Redis in between does no harm.
+
+    Args:
+        app: the application of the calling worker.
+        timeout: seconds to wait for an answer. A request that no worker has taken by then is dropped.
+    """
+
+    def __init__(self, app: Celery[Any], timeout: float) -> None:
+        self._app = app
+        self._timeout = timeout
+
+    def commit(self, request: CommitRequest) -> CommitAnswer:
+        """Ask and wait.
+
+        Raises:
+            ServiceUnavailable: no answer in time, or the task failed; the commit may or may not have happened.
+            CandidateRefused: stratum 0 will not sign it; the message says why.
+        """
+        sender = TaskSender(self._app)
+        deadline = time.monotonic() + self._timeout
+        payload = commit_request_to_json(request)
+        task_id = sender.send(COMMIT_REVISION, payload, expires=self._timeout, keep_result=True)
+        for meta in self._looks(task_id, deadline):
+            if meta["status"] == states.SUCCESS:
+                try:
+                    return commit_answer_from_json(meta["result"])
+                except CandidateRefused:
+                    raise
+                except InvalidInput as exc:
+                    msg = f"stratum 0's answer cannot be understood: {exc}"
+                    raise ServiceUnavailable(msg) from exc
+            if meta["status"] in states.EXCEPTION_STATES and meta["status"] != states.RETRY:
+                msg = f"the commit failed: {meta['result']}"
+                raise ServiceUnavailable(msg)
+        msg = f"no answer from stratum 0 within {self._timeout:g} s"
+        raise ServiceUnavailable(msg)
+
+    def _looks(self, task_id: str, deadline: float) -> Iterable[dict[str, Any]]:
+        """What the result backend says, with growing pauses, until the deadline."""
+        backend: Any = self._app.backend
+        pause = _POLL_FIRST
+        while time.monotonic() < deadline:
+            try:
+                yield backend.get_task_meta(task_id, cache=False)
+            except backend.connection_errors:
+                pause = _POLL_LONGEST
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 1.5, _POLL_LONGEST)
