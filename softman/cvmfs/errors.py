@@ -10,6 +10,7 @@
     │   ├── WhitelistExpired     the whitelist's validity is over
     │   ├── CertificateNotListed the certificate's fingerprint is not in the whitelist
     │   ├── WrongRepository      a manifest or whitelist names another repository
+    │   ├── ManifestOutdated     a manifest is older than one seen before
     │   └── TooLarge             an object inflates beyond the size announced or allowed
     ├── StoreError
     │   ├── ObjectMissing        a file that should be in the store is not there
@@ -69,6 +70,12 @@ class WrongRepository(VerificationError):
     """A manifest or whitelist names another repository than the one asked for."""
 
     code = "wrong-repository"
+
+
+class ManifestOutdated(VerificationError):
+    """A manifest is older than one seen before: replayed, or from a server that lags behind."""
+
+    code = "manifest-outdated"
 
 
 class TooLarge(VerificationError):

@@ -1,0 +1,91 @@
+"""The verifying reader: from a store and a public key to a manifest that can be believed, and on to its content."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from softman.cvmfs.errors import TooLarge
+from softman.cvmfs.format.hashes import ObjectKind
+from softman.cvmfs.format.manifest import MANIFEST_NAME, MAX_MANIFEST_SIZE, Manifest
+from softman.cvmfs.format.names import check_repository_name
+from softman.cvmfs.format.whitelist import MAX_WHITELIST_SIZE, WHITELIST_NAME
+from softman.cvmfs.snapshot import Snapshot
+from softman.cvmfs.store.base import ReadableStore
+from softman.cvmfs.verify import MAX_CERTIFICATE_SIZE, check_manifest, verify_manifest
+
+
+class RepositoryReader:
+    """Reads one repository and believes nothing that is not signed.
+
+    It remembers the newest manifest it has verified and refuses older ones from then on.
+
+    Args:
+        store: where the repository's files are.
+        repository: the fully qualified name to be found there.
+        public_keys: public master keys, PEM.
+        now: the clock, giving times with a time zone.
+        work_dir: for temporary files; None takes the system's directory.
+        known: a manifest of this repository that was verified before, if any.
+
+    Raises:
+        FormatError: ``repository`` is no repository name.
+    """
+
+    def __init__(
+        self,
+        store: ReadableStore,
+        repository: str,
+        public_keys: Sequence[bytes],
+        *,
+        now: Callable[[], datetime],
+        work_dir: Path | None = None,
+        known: Manifest | None = None,
+    ) -> None:
+        self.repository = check_repository_name(repository)
+        self._store = store
+        self._public_keys = tuple(public_keys)
+        self._now = now
+        self._work_dir = work_dir
+        self._known = known
+
+    def manifest(self) -> Manifest:
+        """The manifest as published now, verified.
+
+        Raises:
+            ObjectMissing: manifest, whitelist or certificate is not there.
+            StoreUnavailable: the store does not answer.
+            FormatError: a file has not the form it should have.
+            VerificationError: see ``verify.verify_manifest`` for the classes.
+        """
+        data = self._small_file(MANIFEST_NAME, MAX_MANIFEST_SIZE, "manifest")
+        claimed = Manifest.from_bytes(data).manifest
+        check_manifest(claimed, self.repository, known=self._known)  # before anything is fetched on its word
+        certificate = self._small_file(
+            claimed.certificate.object_path(ObjectKind.CERTIFICATE), MAX_CERTIFICATE_SIZE, "certificate object"
+        )
+        whitelist = self._small_file(WHITELIST_NAME, MAX_WHITELIST_SIZE, "whitelist")
+        verified = verify_manifest(
+            data,
+            whitelist,
+            certificate,
+            self._public_keys,
+            repository=self.repository,
+            now=self._now(),
+            known=self._known,
+        )
+        self._known = verified
+        return verified
+
+    def snapshot(self) -> Snapshot:
+        """The revision published now, to be used as a context manager.
+
+        Raises:
+            CvmfsError: as ``manifest``, and the errors of ``Snapshot``.
+        """
+        return Snapshot(self._store, self.manifest(), work_dir=self._work_dir)
+
+    def _small_file(self, name: str, max_size: int, what: str) -> bytes:
+        try:
+            return self._store.get(name, max_size=max_size)
+        except TooLarge as error:
+            raise TooLarge(f"{what} too large: over {max_size} bytes") from error

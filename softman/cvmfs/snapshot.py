@@ -1,0 +1,195 @@
+"""One revision of a repository, to be looked at: entries, directories, file content, all of it verified."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from softman.cvmfs.catalogs import CatalogCache
+from softman.cvmfs.errors import FormatError, PathError
+from softman.cvmfs.fetch import ObjectFetcher
+from softman.cvmfs.format.catalog import CatalogReader, NestedCatalog
+from softman.cvmfs.format.entry import Entry, Flag
+from softman.cvmfs.format.hashes import ObjectKind
+from softman.cvmfs.format.manifest import Manifest
+from softman.cvmfs.paths import repository_path
+from softman.cvmfs.store.base import ReadableStore
+
+
+class Snapshot:
+    """A revision, fixed: what is published later does not show. A context manager; leaving it removes its files.
+
+    Paths are absolute inside the repository, text or bytes; ``""``, ``"/"`` and their bytes are the root. Nested
+    catalogs are fetched when they are entered. ``lookup`` and ``read_file`` may be used by many threads, an iterator by
+    one.
+
+    Args:
+        store: where the objects are.
+        manifest: of the revision; believed.
+        work_dir: for temporary files; None takes the system's directory.
+
+    Raises:
+        ObjectMissing: the root catalog is not in the store.
+        StoreUnavailable: the store does not answer.
+        VerificationError: the root catalog is not the one the manifest names.
+        FormatError: it is no catalog.
+    """
+
+    def __init__(self, store: ReadableStore, manifest: Manifest, *, work_dir: Path | None = None) -> None:
+        self.manifest = manifest
+        self._fetcher = ObjectFetcher(store, work_dir=work_dir)
+        self._directory = Path(tempfile.mkdtemp(prefix="softman-snapshot-", dir=work_dir))
+        self._cache = CatalogCache(self._fetcher, self._directory)
+        try:
+            self._root = self._cache.load(NestedCatalog(b"", manifest.root_hash, manifest.root_size))
+        except BaseException:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all catalogs and remove temporary files."""
+        self._cache.close()
+        self._root.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def catalog_path(self) -> Path:
+        """The root catalog's database; only to be read, and only until the snapshot is closed."""
+        return self._root.database
+
+    @property
+    def catalog(self) -> CatalogReader:
+        """The root catalog: its properties, counters and nested catalogs."""
+        return self._root.reader
+
+    def lookup(self, path: str | bytes) -> Entry:
+        """The entry at ``path``; hidden ones too. Symbolic links are not followed.
+
+        Raises:
+            PathError: there is none, or ``path`` cannot be one.
+            FormatError: the row of the entry, or a catalog above it, breaks the format.
+            VerificationError: a catalog above it is not the one that was named.
+        """
+        where = repository_path(path)
+        with self._catalog_of(where.rpartition(b"/")[0]) as catalog:
+            entry = catalog.lookup(where)
+        if entry is None:
+            raise PathError(f"{_shown(where)} does not exist")
+        return entry
+
+    def listdir(self, path: str | bytes = b"", *, hidden: bool = False) -> Iterator[Entry]:
+        """The entries of a directory in the order of their names' bytes.
+
+        A nested catalog's mountpoint comes with the attributes that its parent catalog has for it.
+
+        Args:
+            path: of the directory.
+            hidden: also those entries that clients do not list.
+
+        Raises:
+            PathError: there is no such directory. Raised at once, all else while iterating.
+            FormatError: a row or a catalog breaks the format.
+            VerificationError: a catalog is not the one that was named.
+        """
+        entry = self.lookup(path)
+        if not entry.is_dir:
+            raise PathError(f"{_shown(entry.path)} is not a directory")
+        return self._children(entry, hidden=hidden)
+
+    def walk(self, path: str | bytes = b"", *, hidden: bool = False) -> Iterator[Entry]:
+        """Everything below a directory, depth first, nested catalogs included; children as in ``listdir``.
+
+        Args and errors are those of ``listdir``.
+        """
+        return self._walk(self.listdir(path, hidden=hidden), hidden=hidden)
+
+    def read_file(self, path: str | bytes) -> Iterator[bytes]:
+        """The content of a regular file, in pieces of bounded size.
+
+        No byte comes out before the object it is from was verified; size and order of the pieces are checked.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            PathError: there is no such file, or its content is on another server. Raised at once, all else while
+                iterating.
+            FormatError: the pieces do not make up the file, or content is shorter than the catalog says.
+            TooLarge: content is longer than the catalog says.
+            HashMismatch: an object is not the one that was named.
+            ObjectMissing: an object is not in the store.
+            StoreUnavailable: the store does not answer.
+        """
+        return self.read_entry(self.lookup(path))
+
+    def read_entry(self, entry: Entry) -> Iterator[bytes]:
+        """As ``read_file``, for an entry of this snapshot that is at hand."""
+        if not entry.is_file:
+            raise PathError(f"{_shown(entry.path)} is not a regular file")
+        if entry.is_external:
+            raise PathError(f"{_shown(entry.path)} is an external file: its content is on another server")
+        return self._chunks(entry) if entry.is_chunked else self._whole(entry)
+
+    def _whole(self, entry: Entry) -> Iterator[bytes]:
+        if entry.hash is None:
+            raise FormatError(f"{_shown(entry.path)}: the catalog has no hash for the file")
+        yield from self._fetcher.content(entry.hash, ObjectKind.FILE, size=entry.size, compression=entry.compression)
+
+    def _chunks(self, entry: Entry) -> Iterator[bytes]:
+        position = 0
+        for chunk in entry.chunks:
+            if chunk.offset != position or chunk.size <= 0:
+                break
+            position += chunk.size
+        if position != entry.size or not entry.chunks:
+            raise FormatError(f"{_shown(entry.path)}: the chunks do not cover the file")
+        for chunk in entry.chunks:
+            yield from self._fetcher.content(
+                chunk.hash, ObjectKind.CHUNK, size=chunk.size, compression=entry.compression
+            )
+
+    def _children(self, directory: Entry, *, hidden: bool) -> Iterator[Entry]:
+        if directory.flags & Flag.BIND_MOUNTPOINT.value:
+            return  # shows another revision; no part of this one
+        with self._catalog_of(directory.path) as catalog:
+            if directory.flags & Flag.NESTED_MOUNTPOINT.value and catalog.root_path != directory.path:
+                raise FormatError(f"{_shown(directory.path)} is a mountpoint without a nested catalog")
+            for entry in catalog.listdir(directory.path):
+                if hidden or not entry.is_hidden:
+                    yield entry
+
+    def _walk(self, top: Iterator[Entry], *, hidden: bool) -> Iterator[Entry]:
+        pending = [top]
+        while pending:
+            entry = next(pending[-1], None)
+            if entry is None:
+                pending.pop()
+                continue
+            yield entry
+            if entry.is_dir:
+                pending.append(self._children(entry, hidden=hidden))
+
+    @contextmanager
+    def _catalog_of(self, directory: bytes) -> Iterator[CatalogReader]:
+        """The catalog that holds the content of ``directory``, kept open as long as the context lasts."""
+        with ExitStack() as using:
+            catalog = self._root.reader
+            while (nested := catalog.nested_above(directory)) is not None:
+                catalog = using.enter_context(self._cache.use(catalog, nested))
+            yield catalog
+
+
+def _shown(path: bytes) -> str:
+    """A path for messages, whatever its bytes."""
+    return path.decode(errors="backslashreplace") or "/"
