@@ -117,6 +117,21 @@ class CatalogReader:
             sql = "SELECT 1 FROM catalog WHERE parent_1=? AND parent_2=? LIMIT 1"
             return self._db.execute(sql, path_hash(path)).fetchone() is not None
 
+    def some_children(self, path: bytes, limit: int) -> list[Entry]:
+        """Up to ``limit`` entries of directory ``path`` in no order: for taking a huge directory apart piece by piece.
+
+        Raises:
+            FormatError: a row breaks the format.
+        """
+        sql = self._select + "WHERE parent_1=? AND parent_2=? LIMIT ?"
+        with sqlite_errors():
+            return [self._entry(row, path) for row in self._db.execute(sql, (*path_hash(path), limit)).fetchall()]
+
+    def row_count(self) -> int:
+        """How many entries this catalog has."""
+        with sqlite_errors():
+            return int(self._db.execute("SELECT count(*) FROM catalog").fetchone()[0])
+
     def nested(self) -> Iterator[NestedCatalog]:
         """The nested catalogs right below this one, in the order of their paths' bytes."""
         yield from self._catalogs("nested_catalogs", "ORDER BY path")

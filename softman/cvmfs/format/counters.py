@@ -5,7 +5,8 @@ times twelve names. ``subtree_`` leaves out the catalog itself.
 """
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from softman.cvmfs.errors import FormatError
 from softman.cvmfs.format.entry import Entry
@@ -33,10 +34,10 @@ class Counters:
     external_file_size: int = 0
 
     def __add__(self, other: "Counters") -> "Counters":
-        return Counters(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Counters(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
 
     def __sub__(self, other: "Counters") -> "Counters":
-        return Counters(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Counters(*(a - b for a, b in zip(_values(self), _values(other), strict=True)))
 
     @property
     def entries(self) -> int:
@@ -68,6 +69,7 @@ class Counters:
 
 
 COUNTER_NAMES = tuple(f.name for f in fields(Counters))
+_values = attrgetter(*COUNTER_NAMES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,95 @@
+"""The entries that a writer makes: plain files, directories and symbolic links, owned by root, without set-id bits.
+
+Pure: values in, ``Entry`` out. What the format or a client could not hold is refused here, before anything changes.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from softman.cvmfs.errors import FormatError, PathError
+from softman.cvmfs.format import xattrs as xattr_format
+from softman.cvmfs.format.entry import DIRECTORY_SIZE, Entry, Flag
+from softman.cvmfs.format.hashes import HashAlgorithm
+from softman.cvmfs.staging import ChunkedContent, StoredObject
+
+NO_ATTRIBUTES: Mapping[bytes, bytes] = MappingProxyType({})
+_MAX_NS = 999_999_999
+_MIN_TIME, _MAX_TIME = -(2**63), 2**63 - 1
+_MAX_TARGET = 4095
+_REFUSED_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+
+
+def file_entry(path: bytes, stored: StoredObject | ChunkedContent, mode: int, algorithm: HashAlgorithm) -> Entry:
+    """A regular file with the content that was ``stored``.
+
+    Raises:
+        PathError: ``mode`` has set-id or sticky bits. A file type in it is ignored.
+    """
+    flags = Flag.FILE.value | algorithm.flag_bits | stored.compression.flag_bits
+    permissions = check_permissions(path, mode)
+    if isinstance(stored, ChunkedContent):
+        return Entry(
+            path=path,
+            mode=stat.S_IFREG | permissions,
+            size=stored.size,
+            mtime=0,
+            flags=flags | Flag.CHUNKED.value,
+            chunks=stored.chunks,
+        )
+    return Entry(path=path, mode=stat.S_IFREG | permissions, size=stored.size, mtime=0, flags=flags, hash=stored.hash)
+
+
+def directory_entry(path: bytes, mode: int = 0o755) -> Entry:
+    """A directory without sub-directories.
+
+    Raises:
+        PathError: ``mode`` has set-id or sticky bits. A file type in it is ignored.
+    """
+    return Entry(
+        path=path,
+        mode=stat.S_IFDIR | check_permissions(path, mode),
+        size=DIRECTORY_SIZE,
+        mtime=0,
+        linkcount=2,
+        flags=Flag.DIRECTORY.value,
+    )
+
+
+def symlink_entry(path: bytes, target: str | bytes) -> Entry:
+    """A symbolic link; where it leads is not this library's business.
+
+    Raises:
+        PathError: ``target`` is empty, has a NUL, or is longer than a client's system calls take.
+    """
+    text = os.fsencode(target)
+    if not 0 < len(text) <= _MAX_TARGET or b"\0" in text:
+        raise PathError(f"{path!r}: {text[:80]!r} cannot be the target of a symbolic link")
+    flags = Flag.FILE.value | Flag.SYMLINK.value
+    return Entry(path=path, mode=stat.S_IFLNK | 0o777, size=len(text), mtime=0, flags=flags, symlink=text)
+
+
+def check_permissions(path: bytes, mode: int) -> int:
+    """The permission bits of ``mode``.
+
+    Raises:
+        PathError: it has set-id or sticky bits.
+    """
+    if mode & _REFUSED_BITS:
+        raise PathError(f"{path!r}: mode {stat.S_IMODE(mode):04o} has set-id or sticky bits, which are not published")
+    return stat.S_IMODE(mode)
+
+
+def check_values(entry: Entry) -> None:
+    """Accept times and extended attributes that a catalog can hold.
+
+    Raises:
+        FormatError: it cannot; the message names the path.
+    """
+    if not _MIN_TIME <= entry.mtime <= _MAX_TIME or not 0 <= (entry.mtime_ns or 0) <= _MAX_NS:
+        raise FormatError(f"{entry.path!r}: the time {entry.mtime} s {entry.mtime_ns} ns is out of range")
+    try:
+        xattr_format.encode(entry.xattrs)
+    except FormatError as exc:
+        raise FormatError(f"{entry.path!r}: {exc}") from exc

@@ -1,0 +1,48 @@
+"""Paths inside a repository as callers give them."""
+
+import os
+
+from softman.cvmfs.errors import PathError
+from softman.cvmfs.format.entry import check_name
+
+MAX_PATH = 4095
+"""Bytes of a path that the system calls of a client take."""
+_RESERVED_AT_ROOT = b".cvmfs"
+_MARKERS = frozenset({b".cvmfscatalog", b".cvmfsautocatalog"})
+
+
+def repository_path(path: str | bytes) -> bytes:
+    """The bytes of ``path``: absolute, no slash at the end, ``b""`` for the root.
+
+    Args:
+        path: ``""`` or ``"/"`` for the root, else absolute. Text is encoded as file names are (``os.fsencode``).
+
+    Raises:
+        PathError: it does not begin with a slash, or a component cannot be a name.
+    """
+    raw = os.fsencode(path)
+    if raw in {b"", b"/"}:
+        return b""
+    if not raw.startswith(b"/"):
+        raise PathError(f"{raw!r} does not begin with a slash")
+    for name in raw[1:].split(b"/"):
+        check_name(name)
+    return raw
+
+
+def check_writable(path: bytes) -> None:
+    """Accept ``path``, already normal, as the place of an entry that a writer makes.
+
+    Raises:
+        PathError: it is the root, has over 4095 bytes (no client could open it), or a name that means something in
+            CVMFS: ``.cvmfs*`` at the root, catalog markers anywhere.
+    """
+    if not path:
+        raise PathError("the root of the repository is always there")
+    if len(path) > MAX_PATH:
+        raise PathError(f"{path[:80]!r}... has {len(path)} bytes; {MAX_PATH} are possible")
+    names = path[1:].split(b"/")
+    if names[0].startswith(_RESERVED_AT_ROOT):
+        raise PathError(f"{path!r}: names that begin with .cvmfs are reserved at the root of a repository")
+    if not _MARKERS.isdisjoint(names):
+        raise PathError(f"{path!r}: {names[-1].decode(errors='replace')} marks nested catalogs and cannot be written")
