@@ -2,7 +2,7 @@
 
 No Vault server can be installed from the package registries, so the embedded stack starts this one when neither ``bao``
 nor ``vault`` is on the PATH. softman talks to it with hvac over HTTP exactly as to the real server, and the contract
-suite ``tests/contract/test_vault.py`` runs against both. There is no encryption, no TLS, no audit log, no cluster.
+suite in ``tests/contract/vault`` runs against both. There is no encryption, no TLS, no audit log, no cluster.
 
 Command line::
 
