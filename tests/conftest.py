@@ -51,6 +51,13 @@ def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(socket.socket, method, refuse)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever asks for the stack is marked so, that ``-m "not stack"`` leaves it out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and {"stack", "stack_packages"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.stack)
+
+
 def _unavailable(reason: str) -> NoReturn:
     if _STACK_REQUIRED:
         pytest.fail(reason, pytrace=False)

@@ -7,12 +7,15 @@ is bound without ``SO_REUSEADDR``: a second stack that starts at the same time c
 import random
 import socket
 import threading
+import time
 
 from softman.errors import ServiceUnavailable
 
 LOOPBACK = "127.0.0.1"
 _LOWEST, _HIGHEST = 10_240, 32_000
 _ATTEMPTS = 500
+_RELEASE_SECONDS = 1.0
+_RELEASE_POLL = 0.002
 
 
 def is_taken(port: int) -> bool:
@@ -60,11 +63,19 @@ class PortHold:
         return True
 
     def release(self, port: int) -> None:
-        """Let go of ``port``, just before its server starts; nothing happens when it is not held."""
+        """Let go of ``port``, just before its server starts; nothing happens when it is not held.
+
+        Another thread may be between fork and exec at this moment: its child has a copy of our socket until then, so
+        the port is free only a moment later. This waits for it (a second at most; then somebody else has the port).
+        """
         with self._lock:
             sock = self._held.pop(port, None)
-        if sock is not None:
-            sock.close()
+        if sock is None:
+            return
+        sock.close()
+        deadline = time.monotonic() + _RELEASE_SECONDS
+        while is_taken(port) and time.monotonic() < deadline:
+            time.sleep(_RELEASE_POLL)
 
     def close(self) -> None:
         """Let go of all ports."""

@@ -242,14 +242,20 @@ class ProcessTable:
 
     def stop(self, name: str, *, grace: float) -> None:
         """End a process: SIGTERM, after ``grace`` seconds SIGKILL for it and all of its session; forget it."""
-        identity = self.identity(name)
-        if identity is not None and grace > 0:
-            identity.send(signal.SIGTERM)
+        self.stop_all([name], grace=grace)
+
+    def stop_all(self, names: Sequence[str], *, grace: float) -> None:
+        """The same for several at the same time."""
+        if grace > 0:
+            for name in names:
+                identity = self.identity(name)
+                if identity is not None:
+                    identity.send(signal.SIGTERM)
             deadline = time.monotonic() + grace
-            while identity.alive() and time.monotonic() < deadline:
-                self._reap(name)
+            while time.monotonic() < deadline and any(self.alive(name) for name in names):
                 time.sleep(_POLL_SECONDS)
-        self.kill(name)
+        for name in names:
+            self.kill(name)
 
     def kill(self, name: str) -> None:
         """SIGKILL for a process and all of its session, wait until they are gone, forget it.

@@ -13,10 +13,12 @@ from typing import Any
 
 from softman.errors import Corrupt, Forbidden, InvalidInput, NotFound
 from softman.standalone.process import write_private
+from softman.standalone.processes import Flower
 from softman.standalone.rgw import S3Keys
 from softman.standalone.server import Facts
 
 FILE_NAME = "env.json"
+LOCK_NAME = ".lock"
 _VERSION = 1
 _SOCKET_PATH_LIMIT = 100
 """Bytes; sun_path holds 107 (unix(7)), and Ceph wants some room."""
@@ -32,7 +34,8 @@ class Record:
     front_end: str
     facts: dict[str, Facts] = field(default_factory=dict)
     users: dict[str, S3Keys] = field(default_factory=dict)
-    workers: bool = False
+    flower: Flower | None = None
+    """Where Flower listens when our own processes run."""
 
     def save(self, directory: Path) -> None:
         """Write it below ``directory``."""
@@ -75,7 +78,7 @@ def _parse(content: Mapping[str, Any]) -> Record:
         front_end=str(content["front_end"]),
         facts={name: Facts(**facts) for name, facts in content["facts"].items()},
         users={uid: S3Keys(**keys) for uid, keys in content["users"].items()},
-        workers=bool(content["workers"]),
+        flower=Flower(**content["flower"]) if content["flower"] else None,
     )
 
 
@@ -100,7 +103,7 @@ def prepare_directory(wanted: Path | None) -> Path:
         if directory.stat().st_uid != os.geteuid():
             msg = f"{directory} belongs to another user"
             raise Forbidden(msg)
-        if not (directory / FILE_NAME).exists() and any(directory.iterdir()):
+        if not (directory / FILE_NAME).exists() and any(item.name != LOCK_NAME for item in directory.iterdir()):
             msg = f"{directory} is not empty and holds no stack"
             raise InvalidInput(msg)
         directory.chmod(stat.S_IRWXU)

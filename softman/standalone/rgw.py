@@ -34,6 +34,7 @@ rgw_s3_auth_use_sts = true
 rgw_trust_forwarded_https = true
 rgw_dynamic_resharding = false
 debug_rgw = 0/0
+debug_civetweb = 0/0
 log_file = {log}/rgw.log
 admin_socket = {sockets}/rgw.asok
 """

@@ -1,22 +1,32 @@
 """The door to the embedded stack: start it, find it again, ask it for addresses and credentials, stop it."""
 
-import importlib.util
+import secrets
 import shutil
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from filelock import FileLock, Timeout
+from kombu import Connection
+
 from softman.errors import Busy, NotFound
+from softman.settings import Settings
+from softman.standalone import roles
 from softman.standalone.ceph import CephServer
 from softman.standalone.nginx import WebServer
 from softman.standalone.packages import ensure_packages
 from softman.standalone.ports import PortHold
-from softman.standalone.process import ProcessTable
+from softman.standalone.process import ProcessTable, base_environment
+from softman.standalone.processes import WORKERS, Flower, process_specs, wait_ready
 from softman.standalone.rabbitmq import RabbitServer
 from softman.standalone.record import (
+    LOCK_NAME,
     Record,
     load_record,
     new_marker,
@@ -28,7 +38,9 @@ from softman.standalone.redis import RedisServer
 from softman.standalone.rgw import CONNECTOR, READER, GatewayServer, S3Keys
 from softman.standalone.server import Place, Server
 from softman.standalone.vault import VaultServer
+from softman.tasks.queues import declare_all
 
+_SUPERVISOR = "supervisor"
 _SERVICE_USERS = {"reader": READER, "connector": CONNECTOR}
 
 
@@ -41,6 +53,8 @@ class Options:
     """Of the object gateway; ``beast`` aborts on DeleteObjects below a notified prefix (Ceph 16.2)."""
     users: tuple[str, ...] = ("alice", "bob")
     """Users of the object store to begin with."""
+    flower: bool = True
+    """Whether Flower runs beside the workers."""
 
 
 class Stack:
@@ -66,12 +80,13 @@ class Stack:
         self.rgw = GatewayServer(place, self.ceph, facts.get("rgw"), front_end=record.front_end)
 
     @classmethod
-    def start(cls, directory: Path | None = None, *, options: Options | None = None) -> Self:
-        """Start all servers at the same time; returns when every one answers and the users exist.
+    def start(cls, directory: Path | None = None, *, workers: bool = False, options: Options | None = None) -> Self:
+        """Start all servers at the same time; returns when every one answers, and users and queues exist.
 
         Args:
             directory: where; None makes a temporary directory. What a former stack left there is used again, but for
                 the object store, whose data ended with it.
+            workers: also start our own processes, see ``start_workers``.
             options: how it differs from the usual one.
 
         Raises:
@@ -84,12 +99,15 @@ class Stack:
         ensure_packages(install=False)
         options = options or Options()
         home = prepare_directory(directory)
-        stack = cls(home, _fresh_record(home, options))
-        try:
-            stack._come_up(options)
-        except BaseException:
-            stack._give_up(remove=directory is None)
-            raise
+        with _only_one(home):
+            stack = cls(home, _fresh_record(home, options))
+            try:
+                stack._come_up(options)
+                if workers:
+                    stack.start_workers(flower=options.flower)
+            except BaseException:
+                stack._give_up(remove=directory is None)
+                raise
         return stack
 
     @classmethod
@@ -109,6 +127,7 @@ class Stack:
             purge: also remove the directory with all data and logs; the servers are then killed, which is faster.
         """
         if not purge:
+            self.stop_workers()
             for server in self.servers.values():
                 server.stop()
         self._end_everything()
@@ -126,6 +145,50 @@ class Stack:
     def detach(self) -> None:
         """Let the stack outlive this program."""
         self.processes.detach()
+
+    def start_workers(self, *, flower: bool = True, seconds: float = 60.0) -> None:
+        """Start our own processes under a supervisor that starts them again when they end; returns when all are ready.
+
+        Args:
+            flower: start Flower too.
+            seconds: how long that may take.
+
+        Raises:
+            ServiceUnavailable: not all got ready; none of them runs.
+        """
+        port = self._ports.take() if flower else None
+        listener = None if port is None else Flower(port, secrets.token_hex(8))
+        self._record = replace(self._record, flower=listener)
+        self._save()
+        try:
+            self._spawn_supervisor()
+            if port is not None:
+                self._ports.release(port)
+            wait_ready(self, process_specs(self, listener), listener, seconds=seconds)
+        except BaseException:
+            self.stop_workers(grace=0)
+            raise
+
+    def _spawn_supervisor(self) -> None:
+        self.processes.spawn(
+            _SUPERVISOR,
+            [sys.executable, "-m", "softman.standalone.supervisor", str(self.directory)],
+            log=self.directory / "log" / "supervisor.log",
+            environment={**base_environment(), "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            cwd=self.directory,
+        )
+
+    def stop_workers(self, *, grace: float = 40.0) -> None:
+        """Stop the supervisor and our own processes; running tasks get up to ``grace`` seconds to finish."""
+        self.processes.stop(_SUPERVISOR, grace=grace)
+        for name in self.processes.names():
+            if name.startswith(WORKERS):
+                self.processes.kill(name)
+
+    @property
+    def flower(self) -> Flower | None:
+        """Where Flower listens, when it was started."""
+        return self._record.flower
 
     @property
     def servers(self) -> dict[str, Server]:
@@ -148,8 +211,18 @@ class Stack:
             raise NotFound(msg) from None
 
     def down(self) -> list[str]:
-        """The names of the servers that do not run."""
-        return [name for name, server in self.servers.items() if not server.alive()]
+        """The names of the servers, and of our own processes that were started, that do not run."""
+        servers = [name for name, server in self.servers.items() if not server.alive()]
+        own = [name for name in self.processes.names() if name.startswith((WORKERS, _SUPERVISOR))]
+        return servers + [name for name in own if not self.processes.alive(name)]
+
+    def environment(self, role: str = "admin") -> dict[str, str]:
+        """The ``SOFTMAN_*`` variables of one role of ``roles.ROLES``, with its own secrets only."""
+        return roles.environment(self, role)
+
+    def settings(self, role: str = "admin") -> Settings:
+        """The settings of one role of ``roles.ROLES``."""
+        return roles.settings(self, role)
 
     def versions(self) -> dict[str, str]:
         """The versions of the servers, to be shown."""
@@ -231,9 +304,9 @@ class Stack:
         self._save()
         users: dict[str, S3Keys] = {}
         jobs = (
-            self.rabbitmq.start_anywhere,
+            self._start_broker,
             lambda: users.update(self._start_object_store(options)),
-            self._start_vault,
+            self.vault.start_anywhere,
             self.redis.start_anywhere,
             self.nginx.start_anywhere,
         )
@@ -249,9 +322,10 @@ class Stack:
         self._record = replace(self._record, users=users)
         self._save()
 
-    def _start_vault(self) -> None:
-        if importlib.util.find_spec("softman.standalone.vault_standin.__main__") or self.vault.program != "stand-in":
-            self.vault.start_anywhere()
+    def _start_broker(self) -> None:
+        self.rabbitmq.start_anywhere()
+        with Connection(self.amqp_url) as connection:
+            declare_all(connection)
 
     def _start_object_store(self, options: Options) -> dict[str, S3Keys]:
         self.ceph.start_anywhere()
@@ -265,6 +339,7 @@ class Stack:
         self._record.save(self.directory)
 
     def _end_everything(self) -> None:
+        self.stop_workers(grace=0)
         for name in self.processes.names():
             self.processes.kill(name)
         self.processes.sweep()
@@ -275,6 +350,17 @@ class Stack:
         self._end_everything()
         if remove:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextmanager
+def _only_one(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock while a stack starts in it."""
+    try:
+        with FileLock(directory / LOCK_NAME, timeout=0):
+            yield
+    except Timeout as exc:
+        msg = f"another program starts a stack in {directory} at this moment"
+        raise Busy(msg) from exc
 
 
 def _fresh_record(directory: Path, options: Options) -> Record:

@@ -1,0 +1,146 @@
+"""Our own processes: which there are, how each is started, when it is ready."""
+
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from kombu.exceptions import OperationalError
+
+from softman.errors import ServiceUnavailable
+from softman.standalone.ports import LOOPBACK
+from softman.standalone.process import base_environment, wait_until
+from softman.standalone.roles import Site, environment, settings
+from softman.tasks.client import client_app
+
+_PING_SECONDS = 0.5
+WORKERS = "worker-"
+"""Names of our own processes in the process table begin so."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process of ours.
+
+    Attributes:
+        name: short and unique; a worker's Celery name is ``<name>@<host>``.
+        role: whose settings it gets.
+        arguments: of ``python -m celery``.
+        answers: whether it answers Celery's ping.
+        stage: processes of the first stage are stopped first: they bring work to those of the later ones.
+    """
+
+    name: str
+    role: str
+    arguments: tuple[str, ...]
+    answers: bool = True
+    stage: int = 1
+
+    @property
+    def process(self) -> str:
+        """Its name in the process table."""
+        return WORKERS + self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Flower:
+    """Where Flower listens, and the password of its user ``softman``."""
+
+    port: int
+    password: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """For a browser."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+
+def _worker(name: str, module: str, role: str, *options: str, stage: int = 1) -> ProcessSpec:
+    return ProcessSpec(
+        name, role, ("-A", f"workers.{module}", "worker", "-n", f"{name}@%h", "--loglevel=INFO", *options), stage=stage
+    )
+
+
+def process_specs(site: Site, flower: Flower | None) -> tuple[ProcessSpec, ...]:
+    """All processes of a small site: one worker per pool, beat, and Flower when it is wanted."""
+    schedule = site.directory / "state" / "beat-schedule"
+    beat = ProcessSpec(
+        "beat", "beat", ("-A", "workers.app", "beat", "--loglevel=INFO", "-s", str(schedule)), answers=False, stage=0
+    )
+    specs = [
+        beat,
+        _worker("events", "events", "events", stage=0),
+        _worker("publisher", "publisher", "publisher"),
+        _worker("connector", "connector", "connector"),
+        _worker("stratum0", "stratum0", "stratum0", stage=2),
+        _worker("commit", "commit", "stratum0", stage=2),
+    ]
+    if flower is not None:
+        arguments = ("-A", "softman.app", "flower", f"--address={LOOPBACK}", f"--port={flower.port}")
+        specs.append(ProcessSpec("flower", "client", arguments, answers=False, stage=0))
+    return tuple(specs)
+
+
+def command(spec: ProcessSpec) -> list[str]:
+    """Program and arguments."""
+    return [sys.executable, "-m", "celery", *spec.arguments]
+
+
+def child_environment(site: Site, spec: ProcessSpec, flower: Flower | None) -> dict[str, str]:
+    """The whole environment of a process: its role's settings, and where Python finds us when it works elsewhere."""
+    variables = {
+        **base_environment(),
+        **environment(site, spec.role),
+        "HOME": str(site.directory / "state"),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if spec.name == "flower" and flower is not None:
+        variables["FLOWER_BASIC_AUTH"] = f"softman:{flower.password}"
+    return variables
+
+
+def wait_ready(site: Site, specs: Iterable[ProcessSpec], flower: Flower | None, *, seconds: float) -> None:
+    """Wait until every worker answers a ping and Flower its first request.
+
+    Raises:
+        ServiceUnavailable: not in time; the message names those that are missing.
+    """
+    missing = {spec.name for spec in specs if spec.answers}
+
+    def all_answer() -> bool:
+        missing.difference_update(_ping(site))
+        return not missing
+
+    try:
+        wait_until(all_answer, "all workers answer", seconds=seconds)
+        if flower is not None:
+            wait_until(lambda: _page_answers(flower.url), "Flower answers", seconds=seconds)
+    except ServiceUnavailable as exc:
+        names = ", ".join(sorted(missing)) or "flower"
+        msg = f"{names} did not get ready within {seconds:g} s; logs are in {site.directory / 'log'}"
+        raise ServiceUnavailable(msg) from exc
+
+
+def _ping(site: Site) -> set[str]:
+    app: Any = client_app(settings(site, "client"))
+    try:
+        answers = app.control.ping(timeout=_PING_SECONDS)
+    except OperationalError:
+        return set()
+    finally:
+        app.close()
+    return {node.partition("@")[0] for answer in answers for node in answer}
+
+
+def _page_answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url + "/healthcheck", timeout=2) as answer:
+            return int(answer.status) == HTTPStatus.OK
+    except urllib.error.HTTPError as exc:
+        return exc.code == HTTPStatus.UNAUTHORIZED

@@ -1,0 +1,152 @@
+"""Who gets which settings: each role of ours has the addresses it talks to and only its own secrets.
+
+Variables are those of ``softman.settings``. The role ``admin`` has everything: the command line of the person the stack
+belongs to, and tests.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from softman.errors import InvalidInput
+from softman.settings import Settings, load_settings
+from softman.standalone.rgw import S3Keys
+
+_PREFIX = "SOFTMAN_"
+
+
+class Site(Protocol):
+    """The running servers, as far as settings name them."""
+
+    @property
+    def directory(self) -> Path:
+        """The stack's directory."""
+
+    @property
+    def domain(self) -> str:
+        """The domain of the repositories."""
+
+    @property
+    def amqp_url(self) -> str:
+        """The broker."""
+
+    @property
+    def redis_url(self) -> str:
+        """Redis."""
+
+    @property
+    def s3_endpoint(self) -> str:
+        """The object store."""
+
+    @property
+    def push_endpoint(self) -> str:
+        """The broker as the object store reaches it."""
+
+    @property
+    def web_url(self) -> str:
+        """Where the repositories are read."""
+
+    @property
+    def repositories_dir(self) -> Path:
+        """Where they are stored."""
+
+    @property
+    def vault_address(self) -> str:
+        """The vault."""
+
+    def vault_role(self, role: str) -> tuple[str, str]:
+        """Role id and secret id."""
+
+    def s3_credentials(self, user: str) -> S3Keys:
+        """The keys of a user of the object store."""
+
+
+def _common(site: Site) -> dict[str, str]:
+    return {
+        "DOMAIN": site.domain,
+        "BROKER_URL": site.amqp_url,
+        "REDIS_URL": site.redis_url,
+        "STATE_DIR": str(site.directory / "state"),
+        "CVMFS__URL": site.web_url,
+    }
+
+
+def _storage(site: Site) -> dict[str, str]:
+    return {"CVMFS__STORAGE": site.repositories_dir.as_uri()}
+
+
+def _vault(role: str) -> Callable[[Site], dict[str, str]]:
+    def variables(site: Site) -> dict[str, str]:
+        role_id, secret_id = site.vault_role(role)
+        section = f"VAULT__{role.upper()}"
+        return {
+            "VAULT__ADDRESS": site.vault_address,
+            f"{section}__ROLE_ID": role_id,
+            f"{section}__SECRET_ID": secret_id,
+        }
+
+    return variables
+
+
+def _s3(user: str) -> Callable[[Site], dict[str, str]]:
+    def variables(site: Site) -> dict[str, str]:
+        keys = site.s3_credentials(user)
+        section = f"S3__{user.upper()}"
+        return {
+            "S3__ENDPOINT": site.s3_endpoint,
+            f"{section}__ACCESS_KEY": keys.access_key,
+            f"{section}__SECRET_KEY": keys.secret_key,
+        }
+
+    return variables
+
+
+def _push(site: Site) -> dict[str, str]:
+    """A development site has no user management: the connector makes owners that do not exist."""
+    return {"S3__PUSH_ENDPOINT": site.push_endpoint, "S3__CREATE_MISSING_USERS": "true"}
+
+
+_STRATUM0, _PUBLISHER = _vault("stratum0"), _vault("publisher")
+_READER, _CONNECTOR = _s3("reader"), _s3("connector")
+_SOURCES: dict[str, tuple[Callable[[Site], dict[str, str]], ...]] = {
+    "stratum0": (_common, _storage, _STRATUM0),
+    "publisher": (_common, _storage, _PUBLISHER, _READER),
+    # The registry says whose a bucket is; reading it is what the publishers' vault role may do.
+    "connector": (_common, _PUBLISHER, _CONNECTOR, _push),
+    "events": (_common,),
+    "beat": (_common,),
+    "client": (_common,),
+    "admin": (_common, _storage, _STRATUM0, _PUBLISHER, _READER, _CONNECTOR, _push),
+}
+ROLES = tuple(_SOURCES)
+
+
+def environment(site: Site, role: str) -> dict[str, str]:
+    """The ``SOFTMAN_*`` variables of one role.
+
+    Raises:
+        InvalidInput: there is no such role.
+    """
+    if role not in _SOURCES:
+        msg = f"{role!r} is no role; there are {', '.join(ROLES)}"
+        raise InvalidInput(msg)
+    variables: dict[str, str] = {}
+    for source in _SOURCES[role]:
+        variables.update(source(site))
+    return {_PREFIX + name: value for name, value in variables.items()}
+
+
+def settings(site: Site, role: str) -> Settings:
+    """The same as a settings object, whatever this program's own environment says about these values."""
+    nested: dict[str, object] = {}
+    for variable, value in environment(site, role).items():
+        *sections, name = variable.removeprefix(_PREFIX).lower().split("__")
+        target = nested
+        for section in sections:
+            inner = target.setdefault(section, {})
+            if not isinstance(inner, dict):
+                msg = f"{variable} is both a value and a section"
+                raise InvalidInput(msg)
+            target = inner
+        target[name] = value
+    return load_settings(**nested)

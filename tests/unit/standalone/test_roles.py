@@ -1,0 +1,68 @@
+"""Each role gets what it needs and no secret of another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from softman.errors import InvalidInput
+from softman.settings import load_settings
+from softman.standalone import roles
+from softman.standalone.rgw import S3Keys
+
+SECRETS = {
+    "reader-secret": {"publisher", "admin"},
+    "connector-secret": {"connector", "admin"},
+    "stratum0-secret-id": {"stratum0", "admin"},
+    "publisher-secret-id": {"publisher", "connector", "admin"},
+    "push-secret": {"connector", "admin"},
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    directory: Path = Path("/srv/stack")
+    domain: str = "example.org"
+    amqp_url: str = "amqp://softman:amqp-secret@127.0.0.1:1//"
+    redis_url: str = "redis://:redis-secret@127.0.0.1:2/0"
+    s3_endpoint: str = "http://127.0.0.1:3"
+    push_endpoint: str = "amqp://rgw:push-secret@127.0.0.1:1"
+    web_url: str = "http://127.0.0.1:4/cvmfs"
+    repositories_dir: Path = Path("/srv/stack/www/cvmfs")
+    vault_address: str = "http://127.0.0.1:5"
+
+    def vault_role(self, role: str) -> tuple[str, str]:
+        return f"{role}-role-id", f"{role}-secret-id"
+
+    def s3_credentials(self, user: str) -> S3Keys:
+        return S3Keys(f"{user}-access", f"{user}-secret")
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_a_role_has_only_its_own_secrets(role: str) -> None:
+    values = " ".join(roles.environment(Site(), role).values())
+    assert {secret for secret in SECRETS if secret in values} == {s for s, who in SECRETS.items() if role in who}
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_the_settings_understand_every_variable(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site()
+    for name, value in roles.environment(site, role).items():
+        monkeypatch.setenv(name, value)
+    from_environment = load_settings()
+    monkeypatch.undo()
+    assert roles.settings(site, role) == from_environment
+    assert from_environment.broker_url.get_secret_value() == site.amqp_url
+
+
+def test_settings_carry_the_values() -> None:
+    settings = roles.settings(Site(), "admin")
+    assert settings.s3.connector.secret_key.get_secret_value() == "connector-secret"
+    assert settings.s3.create_missing_users is True
+    assert settings.vault.stratum0.role_id == "stratum0-role-id"
+    assert settings.cvmfs.storage == "file:///srv/stack/www/cvmfs"
+
+
+def test_an_unknown_role_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="'root' is no role; there are stratum0,"):
+        roles.environment(Site(), "root")
