@@ -175,3 +175,16 @@ def load_settings(**overrides: Any) -> Settings:
     except ValueError as exc:  # TOML syntax, or JSON in a variable
         msg = f"settings cannot be read: {exc}"
         raise InvalidInput(msg) from None
+
+
+def configured() -> bool:
+    """Whether this process's environment has any setting of ours. Variables of the test suite do not count."""
+    prefix = str(Settings.model_config["env_prefix"])
+    names = {f"{prefix}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    return any(variable.upper().partition("__")[0] in names for variable in os.environ)
+
+
+def user_state_dir() -> Path:
+    """Where a person's own programs keep what outlives a session (XDG base directories), with our name below it."""
+    home = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home() / ".local" / "state") / "softman"

@@ -1,0 +1,71 @@
+"""What commands ask of the rest of softman: settings, status, readers, tasks."""
+
+from functools import cached_property
+from typing import Any, Protocol
+
+from celery import Celery
+
+from softman import wiring
+from softman.cli.places import running_stack
+from softman.cli.sender import Request, send
+from softman.cvmfs.reader import RepositoryReader
+from softman.model import RepositoryName
+from softman.services.status import Status
+from softman.settings import Settings, configured, load_settings
+from softman.tasks.catalogue import TaskSpec
+from softman.tasks.client import client_app
+
+
+class Backend(Protocol):
+    """The service as the command line sees it."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this invocation."""
+
+    def status(self) -> Status:
+        """Read-only questions."""
+
+    def reader(self, repository: RepositoryName) -> RepositoryReader:
+        """The verifying reader of a repository of ours, with the public key from the vault."""
+
+    def send(self, task: TaskSpec, *arguments: object) -> Request:
+        """Ask the workers for something."""
+
+
+class ServiceBackend:
+    """The real one: the service that the settings name, or the embedded stack that runs.
+
+    Args:
+        settings: the settings when they are known; looked for when None.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._given = settings
+
+    @cached_property
+    def settings(self) -> Settings:
+        """From ``SOFTMAN_*`` when any is set, else those of the embedded stack that runs, else the defaults."""
+        if self._given is not None:
+            return self._given
+        if not configured():
+            stack = running_stack()
+            if stack is not None:
+                return stack.settings()
+        return load_settings()
+
+    @cached_property
+    def _app(self) -> Celery[Any]:
+        return client_app(self.settings)
+
+    def status(self) -> Status:
+        """Read-only questions."""
+        return wiring.status(self.settings)
+
+    def reader(self, repository: RepositoryName) -> RepositoryReader:
+        """The verifying reader of a repository of ours, with the public key from the vault."""
+        return wiring.reader(self.settings, repository)
+
+    def send(self, task: TaskSpec, *arguments: object) -> Request:
+        """Ask the workers for something."""
+        return send(self._app, task, *arguments)

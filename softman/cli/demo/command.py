@@ -1,0 +1,117 @@
+"""The command ``softman demo``: starts a stack, lets the story happen, cleans up whatever happens."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from softman.cli.demo import story
+from softman.cli.demo.narrator import Narrator
+from softman.cli.places import demo_directory, is_running
+from softman.cli.session import Session, common_options, pass_session
+from softman.errors import Busy, NotFound
+from softman.standalone.packages import ensure_packages
+from softman.standalone.stack import Options, Stack
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help='Leave everything running at the end, for "softman status" and the like.')
+@click.option("--install", is_flag=True, help="Install Debian packages that are missing (root, or sudo).")
+@common_options
+@pass_session
+def demo(session: Session, keep: bool, install: bool) -> None:
+    """Show the main job live, on real servers: from a request to files in a repository.
+
+    Takes a minute or two and half a gigabyte of memory. Everything is in one directory, and removed at the end.
+    """
+    narrator = Narrator(session.output)
+    ensure_packages(install=install)
+    with _signals_interrupt():
+        directory = _fresh_demo_directory() if keep else None
+        stack = _start(narrator, directory)
+        finished = False
+        try:
+            story.start_workers(stack, narrator)
+            story.tell(story.Story(stack, narrator))
+            _look_next(narrator, stack, keep=keep)
+            finished = True
+        finally:
+            _end(narrator, stack, keep=keep and finished)
+
+
+def _start(narrator: Narrator, directory: Path | None) -> Stack:
+    narrator.chapter("The servers")
+    narrator.say("starting RabbitMQ, Redis, Ceph, a web server and a vault on free loopback ports ...")
+    started = time.monotonic()
+    stack = Stack.start(directory, options=Options(users=(story.USER,)))
+    took = time.monotonic() - started
+    versions = stack.versions()
+    shown = ", ".join(f"{name} {version}" for name, version in versions.items())
+    narrator.report("stack", f"up after {took:.1f} s: {shown}", seconds=took, versions=versions)
+    return stack
+
+
+def _look_next(narrator: Narrator, stack: Stack, *, keep: bool) -> None:
+    narrator.chapter("Where to look next")
+    if not keep:
+        narrator.say("softman demo --keep     the same, and leaves it running (make demo ARGS=--keep)")
+        narrator.say("softman up              an empty stack to play with")
+        narrator.say("softman --help          all commands; docs/ has the rest")
+        return
+    flower = stack.flower
+    if flower is not None:
+        narrator.say(f"Flower   {flower.url}  (user softman, password {flower.password})")
+    narrator.say(f"logs     {stack.directory / 'log'}")
+    narrator.say("softman status alice    softman ls -l alice    softman log alice    softman request bob")
+    narrator.say('eval "$(softman env)"; celery -A softman.app inspect active_queues; celery -A softman.app flower')
+
+
+def _end(narrator: Narrator, stack: Stack, *, keep: bool) -> None:
+    if keep:
+        stack.detach()
+        narrator.say("everything is left running; stop it with: softman down --purge")
+        narrator.report("kept", f"directory {stack.directory}", directory=str(stack.directory))
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
+    try:
+        started = time.monotonic()
+        stack.stop(purge=True)
+        took = time.monotonic() - started
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    narrator.chapter("The end")
+    text = f"everything is stopped and {stack.directory} is removed ({took:.1f} s)"
+    narrator.report("removed", text, directory=str(stack.directory), seconds=took)
+
+
+def _fresh_demo_directory() -> Path:
+    """Where a kept demo lives; what an earlier one left there, stopped, is removed."""
+    directory = demo_directory()
+    try:
+        former = Stack.attach(directory)
+    except NotFound:
+        return directory
+    if is_running(former):
+        msg = f"an earlier demo still runs in {directory}; stop it with: softman down --purge --directory {directory}"
+        raise Busy(msg)
+    former.stop(purge=True)
+    return directory
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let a polite request to end (SIGTERM, SIGHUP) do what Ctrl-C does, so that nothing is left running."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,99 @@
+"""The entry point of ``softman``: the commands, and how errors end them."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from softman.cli import exitcodes, reading, service, stack
+from softman.cli.backend import Backend, ServiceBackend
+from softman.cli.demo.command import demo
+from softman.cli.output import warn
+from softman.cli.session import Session
+from softman.cvmfs.errors import CvmfsError
+from softman.errors import SoftmanError
+
+_EPILOG = """\b
+Exit codes: 0 done, 1 fault in softman, 2 wrong usage, 3 the demo found a difference, 4 local file or program,
+5 waited too long, 10-23 errors of the service, 30-46 errors of a repository, 130 interrupted.
+docs/commands.md lists them all."""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="softman", prog_name="softman", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A bucket becomes a CernVM-FS repository, by itself.
+
+    Ask for a repository, look at it, read it. Settings come from SOFTMAN_* variables; without any, the embedded stack
+    that "softman up" started is used.
+    """
+
+
+for _command in (
+    stack.up,
+    stack.down,
+    stack.env,
+    demo,
+    service.request,
+    service.status,
+    service.resync,
+    reading.ls,
+    reading.cat,
+    reading.get,
+    reading.log,
+):
+    cli.add_command(_command)
+
+
+def run(arguments: Sequence[str] | None = None, backend: Backend | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: without the program's name; those of the process when None.
+        backend: the service to talk to; the one of the settings when None.
+
+    Returns:
+        The exit code, see ``exitcodes``. Errors are one line on standard error.
+    """
+    session = Session(backend or ServiceBackend())
+    try:
+        result = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="softman",
+            standalone_mode=False,
+            obj=session,
+        )
+    except click.Abort:
+        warn("interrupted")
+        return exitcodes.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (SoftmanError, CvmfsError) as error:
+        return _report(error, session, exitcodes.outcome(error))
+    except OSError as error:
+        return _report(error, session, exitcodes.Outcome(exitcodes.LOCAL, ""))
+    except Exception as error:  # noqa: BLE001 - the border to the user: a fault ends in one line, too
+        return _report(error, session, exitcodes.outcome(error))
+    return result if isinstance(result, int) else exitcodes.OK
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())
+
+
+def _report(error: Exception, session: Session, outcome: exitcodes.Outcome) -> int:
+    if session.debug:
+        traceback.print_exception(error)
+    what = _in_words(error)
+    warn(f"{what}; {outcome.next_step}" if outcome.next_step else what)
+    return outcome.code
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    text = str(error) or type(error).__name__
+    return text if isinstance(error, SoftmanError | CvmfsError) else f"{type(error).__name__}: {text}"

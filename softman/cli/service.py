@@ -1,0 +1,159 @@
+"""Commands about the service: ask for a repository, look how things stand, compare a bucket in full."""
+
+import click
+
+from softman.cli.failures import WaitedTooLong
+from softman.cli.output import Output, size, when
+from softman.cli.session import Session, common_options, looks, pass_session
+from softman.cli.waiting import Chain, links_of
+from softman.model import Kind, LinkState, Owner, RepositoryName, RepositoryStatus, SyncReport
+from softman.tasks.catalogue import PROVISION, RESYNC
+
+_wait_option = click.option("--wait/--no-wait", default=True, help="Wait until it is done (default), or only ask.")
+_timeout_option = click.option(
+    "--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds to wait."
+)
+
+
+@click.command()
+@click.argument("user")
+@click.option("--subject", help="The user's subject (the sub claim of their login). [default: USER]")
+@click.option("--group", help="Ask for the repository of this group instead of a personal one.")
+@_wait_option
+@_timeout_option
+@common_options
+@pass_session
+def request(session: Session, *, user: str, subject: str | None, group: str | None, wait: bool, timeout: float) -> None:
+    """Ask for the repository of USER, or of a group.
+
+    Asking again gives the same repository and completes whatever was left half done.
+    """
+    kind = Kind.GROUP if group is not None else Kind.PERSONAL
+    owner = Owner(user, subject or user, kind, group)
+    name = RepositoryName(owner.label, session.backend.settings.domain)
+    status = session.backend.status()
+    before = links_of(status, name)
+    sent = session.backend.send(PROVISION, user, owner.subject, kind.value, group)
+    output = session.output
+    if not wait:
+        _asked(output, name, sent.task_id)
+        return
+    for progress in Chain(status, name, before).finished(sent, timeout):
+        if output.as_json:
+            output.record(progress)
+        else:
+            output.line(f"{progress.link.value:<18} {progress.detail or progress.state.value}")
+    described = status.repository(name)
+    if output.as_json:
+        output.record(described)
+    else:
+        output.line(f"{name} is ready: put files into s3://{name.bucket}/cvmfs/, read them at {described.url}")
+
+
+@click.command()
+@click.argument("repo", required=False)
+@common_options
+@pass_session
+def status(session: Session, repo: str | None) -> None:
+    """Show all repositories, or everything about one.
+
+    REPO is a repository's name; its label is enough for one of our domain.
+    """
+    output = session.output
+    answers = session.backend.status()
+    if repo is not None:
+        described = answers.repository(session.repository(repo))
+        if output.as_json:
+            output.record(described)
+        else:
+            _show_one(output, described)
+        return
+    repositories = answers.repositories()
+    if output.as_json:
+        for described in repositories:
+            output.record(described)
+    elif repositories or not output.on_terminal:
+        output.table(
+            ("repository", "owner", "state", "revision", "pending", "refused", "last sync"), map(_row, repositories)
+        )
+    else:
+        output.line("no repositories yet; ask for one with: softman request USER")
+
+
+@click.command()
+@click.argument("repo")
+@_wait_option
+@_timeout_option
+@common_options
+@pass_session
+def resync(session: Session, repo: str, wait: bool, timeout: float) -> None:
+    """Compare the whole bucket of REPO with the repository and publish the difference."""
+    name = session.repository(repo)
+    status = session.backend.status()
+    status.repository(name)  # an unknown repository is refused here, not in a worker's log
+    sent = session.backend.send(RESYNC, str(name))
+    output = session.output
+    if not wait:
+        _asked(output, name, sent.task_id)
+        return
+    if not any(sent.ready() for _ in looks(timeout)):
+        msg = f"the resync of {name} (task {sent.task_id}) is not done after {timeout:g} s"
+        raise WaitedTooLong(msg)
+    sent.answer()
+    described = status.repository(name)
+    if output.as_json:
+        output.record(described)
+    else:
+        output.line(f"{name} shows its bucket: revision {described.revision}")
+
+
+def _asked(output: Output, name: RepositoryName, task_id: str) -> None:
+    if output.as_json:
+        output.record({"repository": str(name), "task_id": task_id})
+    else:
+        output.line(f"asked (task {task_id}); watch it with: softman status {name}")
+
+
+def _row(described: RepositoryStatus) -> tuple[str, ...]:
+    broken = next((link for link in described.links if link.state is LinkState.FAILED), None)
+    return (
+        str(described.name),
+        described.owner.label,
+        f"stopped: {broken.link.value}" if broken else described.state.value,
+        "-" if described.revision is None else str(described.revision),
+        str(described.pending),
+        str(len(described.refusals)),
+        when(described.last.finished_at) if described.last else "-",
+    )
+
+
+def _show_one(output: Output, described: RepositoryStatus) -> None:
+    owner = described.owner
+    output.facts(
+        [
+            ("repository", str(described.name)),
+            ("owner", f"group {owner.group}" if owner.group else f"{owner.user} ({owner.subject})"),
+            ("state", described.state.value),
+            ("bucket", f"s3://{described.name.bucket}/cvmfs/"),
+            ("url", described.url),
+            ("revision", "-" if described.revision is None else str(described.revision)),
+            ("pending keys", str(described.pending)),
+            ("last sync", _sync_in_words(described.last)),
+        ]
+    )
+    if described.links:
+        output.line()
+        rows = [(link.link.value, link.state.value, when(link.at), link.detail) for link in described.links]
+        output.table(("link", "state", "since (UTC)", "detail"), rows)
+    if described.refusals:
+        output.line()
+        output.table(("not published", "because"), [(refusal.key, refusal.reason) for refusal in described.refusals])
+
+
+def _sync_in_words(report: SyncReport | None) -> str:
+    if report is None:
+        return "-"
+    return (
+        f"{when(report.finished_at)} UTC: {report.added} added, {report.changed} changed, {report.removed} removed, "
+        f"{report.unchanged} unchanged, {size(report.bytes_read)} read in {report.seconds:.1f} s"
+    )
