@@ -164,7 +164,7 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
     """Give the connection back when the body was read, else close it: the rest may be long."""
     with suppress(HTTPError, OSError):
         if response.length_remaining == 0:
-            response.release_conn()
+            response.drain_conn()
         else:
             response.close()
 
