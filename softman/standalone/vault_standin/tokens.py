@@ -26,6 +26,8 @@ from softman.standalone.vault_standin.wire import (
 DEFAULT_TTL = 32 * 24 * 3600
 """Seconds; Vault's system default and maximum, 768 hours."""
 
+USED_UP = -1
+"""The uses of a token that makes its last request; the next sweep takes it away."""
 PERMISSION_DENIED = "permission denied"
 ROOT = "root"
 
@@ -82,10 +84,11 @@ class TokenStore:
         return text, made
 
     def sweep(self) -> None:
-        """Forget tokens whose time is up, with their children."""
+        """Forget tokens whose time or uses are up, with their children."""
         now = self._clock()
-        for key in [key for key, token in self._state.tokens.items() if token.expires and token.expires <= now]:
-            self._drop(key)
+        for key, token in list(self._state.tokens.items()):
+            if token.num_uses == USED_UP or (token.expires and token.expires <= now):
+                self._drop(key)
 
     def use(self, text: str) -> Token:
         """The token of a request; counts one use.
@@ -97,9 +100,7 @@ class TokenStore:
         if token is None:
             raise Forbidden(PERMISSION_DENIED)
         if token.num_uses:
-            token.num_uses -= 1
-            if token.num_uses == 0:
-                self._drop(fingerprint(text))
+            token.num_uses = token.num_uses - 1 or USED_UP
         return token
 
     def create(self, parent_text: str, parent: Token, body: Mapping[str, Any]) -> Reply:
