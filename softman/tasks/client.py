@@ -64,6 +64,7 @@ class TaskSender:
         countdown: float = 0.0,
         expires: float | None = None,
         keep_result: bool = False,
+        queue: str | None = None,
     ) -> str:
         """Ask for one task.
 
@@ -73,6 +74,7 @@ class TaskSender:
             countdown: seconds to wait, rounded up to whole ones (native delayed delivery knows no fractions).
             expires: seconds from now after which a worker drops it unseen.
             keep_result: whether somebody will read the result.
+            queue: another queue than the catalogue's.
 
         Returns:
             The id of the task.
@@ -83,6 +85,8 @@ class TaskSender:
         options: dict[str, Any] = {} if countdown <= 0 else {"countdown": math.ceil(countdown)}
         if not keep_result:
             options["ignore_result"] = True
+        if queue is not None:
+            options["queue"] = queue
         with _broker_errors():
             result = self._app.send_task(
                 spec.name, args=args, expires=expires, add_to_parent=False, confirm_timeout=CONFIRM_SECONDS, **options

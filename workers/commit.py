@@ -1,0 +1,26 @@
+"""Pool ``stratum0.commit``: signs candidate revisions, and does nothing else (decision 1).
+
+Slow work of stratum 0 is on another queue, so that it never delays a commit.
+"""
+
+from typing import Any
+
+from softman import wiring
+from softman.errors import PermanentError
+from softman.tasks.catalogue import COMMIT, COMMIT_REVISION
+from softman.tasks.payloads import commit_answer_to_json, commit_request_from_json, refusal_to_json
+from workers.base import settings, task
+from workers.pool import WorkerApp
+
+
+@task(COMMIT_REVISION, retries=3, longest_delay=5.0, keep_result=True, dead_letter=False)
+def commit(request: dict[str, Any]) -> dict[str, Any]:
+    """Check a candidate and sign it. A refusal is an answer; the publisher that waits for it asks no second time."""
+    try:
+        answer = wiring.stratum0(settings()).commit(commit_request_from_json(request))
+    except PermanentError as exc:
+        return refusal_to_json(exc)
+    return commit_answer_to_json(answer)
+
+
+app = WorkerApp(COMMIT)

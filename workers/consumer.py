@@ -1,0 +1,135 @@
+"""What a worker does with messages before any task runs: queues in place, nothing unread lost, nothing embedded.
+
+Celery's consumer acknowledges what it cannot decode, that is, throws it away, and a message of an unforeseen shape can
+end the worker. Here both go to ``softman.dead`` with the reason in a header.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from celery.exceptions import ImproperlyConfigured, InvalidTaskError
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.strategy import default as celery_strategy
+
+from softman.errors import Forbidden, ServiceUnavailable
+from softman.log import get_logger
+from softman.tasks.client import bury
+from softman.tasks.queues import declare_all
+
+_EMBEDDED = ("callbacks", "errbacks", "chord", "chain")
+_PARTS = 3
+_log = get_logger(__name__)
+
+
+class Consumer(CeleryConsumer):
+    """Celery's consumer for one worker process (setting ``worker_consumer``)."""
+
+    connection_errors: tuple[type[Exception], ...]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        own = frozenset(getattr(self.app, "pools", ()))
+        strange = sorted(set(self.app.amqp.queues.consume_from) - own)
+        if strange:
+            msg = f"this worker has no tasks for {', '.join(strange)}; start the module of that pool, or workers.app"
+            raise ImproperlyConfigured(msg)
+
+    def connect(self) -> Any:
+        """Connect, and see to it that the queues exist, after every loss of the broker anew."""
+        connection = super().connect()
+        try:
+            with self.app.connection_for_write() as other:
+                declare_all(other)
+        except Forbidden as exc:
+            # A locked-down broker: its operator declared them. If not, consuming fails with a clear error.
+            _log.warning("queues are not declared", error=str(exc))
+        return connection
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """Celery's handler of messages, which lets nothing out but errors of the connection."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def receive(message: Any) -> None:
+            try:
+                handle(message)
+            except self.connection_errors:
+                raise
+            except Exception as exc:  # noqa: BLE001 - one message must not end the worker
+                _log.exception("message cannot be handled")
+                self._bury(message, f"{type(exc).__name__}: {exc}")
+
+        return receive
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Keep what cannot be decoded."""
+        self._bury(message, f"cannot be decoded: {exc}")
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Keep what is no task."""
+        self._bury(message, "is no task message")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's signature
+        """Keep what is no valid task."""
+        self._bury(message, str(exc))
+
+    def _bury(self, message: Any, reason: str) -> None:
+        _log.warning("message is refused", reason=reason, task=str((message.headers or {}).get("task"))[:200])
+        if message.acknowledged:
+            return
+        try:
+            bury(
+                self.app,
+                message.body,
+                reason=reason,
+                routing_key=str(message.delivery_info.get("routing_key") or "unknown"),
+                properties={
+                    "content_type": message.content_type,
+                    "content_encoding": message.content_encoding,
+                    "headers": message.headers,
+                },
+            )
+        except ServiceUnavailable:
+            message.reject_log_error(None, self.connection_errors)  # dead-lettered by the broker, without the reason
+        else:
+            message.ack_log_error(None, self.connection_errors)
+
+
+def strict(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
+    """Celery's strategy for messages that carry no further work (``Task.Strategy``).
+
+    A chain or callback inside a message is work that the worker sends on with its own rights. Whoever may write to the
+    door for commits must not get more done by it than commits (decision 1).
+    """
+    return _checked(celery_strategy(task, app, consumer, **kwargs), forbidden=_EMBEDDED)
+
+
+def chained(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
+    """Celery's strategy for the links of a chain: what follows is allowed, callbacks are not."""
+    return _checked(celery_strategy(task, app, consumer, **kwargs), forbidden=("callbacks", "errbacks", "chord"))
+
+
+def _checked(receive: Callable[..., Any], *, forbidden: Sequence[str]) -> Callable[..., Any]:
+    def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **kwargs: Any) -> Any:
+        check_payload(message.payload, forbidden)
+        return receive(message, body, ack, reject, callbacks, **kwargs)
+
+    return handle
+
+
+def check_payload(payload: object, forbidden: Sequence[str]) -> None:
+    """Make sure that a message body is ``[args, kwargs, embedded]`` (protocol 2) and embeds nothing forbidden.
+
+    Raises:
+        InvalidTaskError: it is something else, or carries one of ``forbidden``.
+    """
+    if not isinstance(payload, Sequence) or isinstance(payload, str) or len(payload) != _PARTS:
+        msg = "the message is not of Celery's task protocol 2"
+        raise InvalidTaskError(msg)
+    args, kwargs, embedded = payload
+    if not isinstance(args, list) or not isinstance(kwargs, Mapping) or not isinstance(embedded, Mapping | None):
+        msg = "the message is not of Celery's task protocol 2"
+        raise InvalidTaskError(msg)
+    carried = sorted(name for name in forbidden if (embedded or {}).get(name))
+    if carried:
+        msg = f"the message carries {', '.join(carried)}, which this task does not accept"
+        raise InvalidTaskError(msg)

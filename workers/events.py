@@ -1,0 +1,52 @@
+"""Pool ``events``: no task queue, only the consumer of raw S3 notifications on ``s3-events``."""
+
+from typing import Any
+
+from softman import wiring
+from softman.events.consumer import Dispatcher, EventConsumer, EventsStep
+from softman.model import RepositoryName
+from softman.tasks.catalogue import EVENTS, PUBLISH_CHANGES
+from softman.tasks.client import TaskSender, bury
+from workers.base import settings
+from workers.pool import WorkerApp
+
+
+class EventsApp(WorkerApp):
+    """A worker application without tasks, and with the consumer."""
+
+    def event_consumer(self) -> EventConsumer:
+        """The consumer of this process, built from settings."""
+        chosen = settings()
+        outlet = CeleryOutlet(self)
+        return EventConsumer(
+            connect=lambda: self.connection_for_read(heartbeat=30),
+            dispatcher=Dispatcher(wiring.pending(chosen), outlet),
+            outlet=outlet,
+            settings=chosen.events,
+            domain=chosen.domain,
+        )
+
+
+class CeleryOutlet:
+    """Sends tasks and dead letters with the application's producers, each confirmed. Implements ``Outlet``.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: WorkerApp) -> None:
+        self._app = app
+        self._sender = TaskSender(app)
+
+    def publish_changes(self, repository: RepositoryName) -> None:
+        """Enqueue ``softman.publish_changes``."""
+        self._sender.send(PUBLISH_CHANGES, str(repository))
+
+    def bury(self, body: bytes | str, reason: str, properties: dict[str, Any]) -> None:
+        """Put a notification into the dead letters."""
+        bury(self._app, body, reason=reason, routing_key=EVENTS, properties=properties)
+
+
+# One process is enough, and a fork would take the thread's locks along.
+app = EventsApp(extra={"worker_pool": "solo"})
+app.steps["worker"].add(EventsStep)

@@ -1,0 +1,92 @@
+"""Celery applications for worker processes: one per pool, with the bodies of its own queues and no others."""
+
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+
+from softman.errors import PermanentError, TransientError
+from softman.log import bind_context, clear_context, configure_logging
+from softman.settings import Settings
+from softman.tasks.catalogue import TASK_QUEUES
+from softman.tasks.config import celery_settings
+from workers.base import BODIES, Body, run, settings
+
+
+class WorkerApp(Celery[Any]):
+    """The application of a worker process.
+
+    Args:
+        pools: the queues whose tasks it has; a worker consumes all of them unless ``-Q`` names fewer. Call it below the
+            bodies of the module, for it takes those that are known by then.
+        extra: further Celery settings.
+    """
+
+    pools: tuple[str, ...]
+
+    def __init__(self, *pools: str, extra: dict[str, Any] | None = None) -> None:
+        super().__init__("softman", set_as_current=False)
+        self.pools = pools
+        self.add_defaults(lambda: {**worker_settings(settings()), **(extra or {})})
+        for body in BODIES.values():
+            if body.spec.queue in pools:
+                self._add(body)
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled: tasks find their application by process, not by message."""
+        msg = "a worker application cannot be pickled"
+        raise TypeError(msg)
+
+    def _add(self, body: Body) -> None:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return run(self, body, args, kwargs)
+
+        call.__doc__ = body.function.__doc__
+        call.__module__ = body.function.__module__
+        options: dict[str, Any] = {
+            "name": body.spec.name,
+            "bind": True,
+            "shared": False,  # or every other application of the process would get it, too
+            "typing": False,  # checked in the worker, with a clear error
+            "max_retries": None,  # counted by workers.base
+            "ignore_result": not body.keep_result,
+            "throws": (PermanentError, TransientError),
+            "Strategy": f"workers.consumer:{'chained' if body.chained else 'strict'}",
+        }
+        self.task(**options)(call)
+
+
+def worker_settings(chosen: Settings) -> dict[str, Any]:
+    """The Celery settings of a worker process."""
+    return {**celery_settings(chosen), "worker_consumer": "workers.consumer:Consumer"}
+
+
+@signals.celeryd_init.connect(dispatch_uid="softman.own_queues")
+def _consume_own_queues(instance: Any = None, **_: Any) -> None:
+    """Consume only the pool's queues unless ``-Q`` says otherwise; the others stay known for routing."""
+    app = getattr(instance, "app", None)
+    if isinstance(app, WorkerApp):
+        app.amqp.queues.deselect([name for name in TASK_QUEUES if name not in app.pools])
+
+
+@signals.setup_logging.connect(dispatch_uid="softman.logging")
+def _set_up_logging(**_: Any) -> None:
+    """Our logging instead of Celery's; ``-l`` has no effect, ``SOFTMAN_LOG_LEVEL`` has."""
+    configure_logging(log_format=settings().log_format, level=settings().log_level)
+
+
+@signals.task_prerun.connect(dispatch_uid="softman.bind_log_context")
+def _bind_log_context(task_id: str = "", task: Any = None, **_: Any) -> None:
+    clear_context()
+    bind_context(task_id=task_id, task=getattr(task, "name", ""))
+
+
+@signals.task_postrun.connect(dispatch_uid="softman.clear_log_context")
+def _clear_log_context(**_: Any) -> None:
+    clear_context()
+
+
+@signals.beat_init.connect(dispatch_uid="softman.state_dir")
+def _make_state_dir(**_: Any) -> None:
+    """Beat keeps its last run times in a file there."""
+    Path(settings().state_dir).mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,134 @@
+"""Pools ``publisher`` and ``publisher.bulk``: what buckets hold becomes what repositories show."""
+
+from softman import wiring
+from softman.errors import SoftmanError
+from softman.log import get_logger
+from softman.model import Link, LinkState, RepositoryName, Turn
+from softman.services.publisher import Publisher
+from softman.tasks.catalogue import (
+    ATTACH_PUBLISHER,
+    BULK,
+    CONNECT_BUCKET,
+    DRAIN,
+    FIRST_SYNC,
+    PUBLISH_CHANGES,
+    PUBLISHER,
+    RECONCILE,
+    RECONCILE_REPOSITORY,
+    RESYNC,
+)
+from softman.tasks.client import CeleryCommitDoor
+from workers.base import sender, set_link, settings, task, worker_application
+from workers.pool import WorkerApp
+
+_log = get_logger(__name__)
+
+
+def _publisher() -> Publisher:
+    door = CeleryCommitDoor(worker_application(), settings().sync.commit_timeout)
+    return wiring.publisher(settings(), door)
+
+
+@task(ATTACH_PUBLISHER, link=Link.ATTACH_PUBLISHER, chained=True, retries=30, keep_result=True)
+def attach_publisher(repository: RepositoryName) -> str:
+    """The gateway key works and the repository can be read."""
+    return _publisher().attach(repository)
+
+
+@task(FIRST_SYNC, link=Link.FIRST_SYNC, chained=True, retries=30, keep_result=True)
+def first_sync(repository: RepositoryName) -> str | None:
+    """Publish what the bucket already holds; a large one takes several tasks, and the last of them ends the link."""
+    turn = _publisher().sync_everything(repository)
+    _follow_up(repository, turn)
+    return None if turn.again else _in_words(turn)
+
+
+@task(PUBLISH_CHANGES)
+def publish_changes(repository: RepositoryName) -> None:
+    """Publish the pending keys."""
+    turn = _publisher().publish_changes(repository)
+    _follow_up(repository, turn)
+    if turn.revision is not None and not turn.again:
+        _end_first_sync(repository, turn)
+
+
+@task(RESYNC, keep_result=True)
+def resync(repository: RepositoryName) -> str:
+    """The full difference between bucket and repository, now."""
+    turn = _publisher().sync_everything(repository)
+    _follow_up(repository, turn)
+    return _in_words(turn)
+
+
+@task(RECONCILE, retries=0, dead_letter=False)
+def reconcile() -> None:
+    """Queue a ``reconcile_repository`` for every repository, spread evenly over the period.
+
+    Each is dropped unseen when it is a whole period late: the next round asks for it again.
+    """
+    period = settings().reconcile_seconds
+    names = _publisher().repositories()
+    send = sender()
+    for place, name in enumerate(names):
+        countdown = period * place / len(names)
+        send.send(RECONCILE_REPOSITORY, str(name), countdown=countdown, expires=countdown + period)
+
+
+@task(RECONCILE_REPOSITORY, retries=3)
+def reconcile_repository(repository: RepositoryName) -> None:
+    """The full difference, whether or not any event came; the bucket is connected; links that stopped are redone."""
+    send = sender()
+    unfinished = _unfinished_links(repository)
+    if Link.ATTACH_PUBLISHER in unfinished:
+        send.send(ATTACH_PUBLISHER, str(repository))
+    send.send(CONNECT_BUCKET, str(repository))
+    if Link.FIRST_SYNC in unfinished:
+        send.send(FIRST_SYNC, str(repository))
+        return
+    _follow_up(repository, _publisher().sync_everything(repository))
+
+
+@task(DRAIN, retries=0, dead_letter=False)
+def drain() -> None:
+    """Queue ``publish_changes`` where keys are pending and nobody holds the lease."""
+    names = _publisher().waiting()
+    send = sender()
+    for name in names:
+        send.send(PUBLISH_CHANGES, str(name))
+    if names:
+        _log.info("pending keys found without a publisher", repositories=len(names))
+
+
+def _follow_up(repository: RepositoryName, turn: Turn) -> None:
+    """Queue the rest of the work; a full sync goes behind the interactive work."""
+    if turn.again:
+        sender().send(PUBLISH_CHANGES, str(repository), queue=BULK if turn.bulk else None)
+
+
+def _in_words(turn: Turn) -> str:
+    if turn.held_elsewhere:
+        return "another publisher is at work and does it"
+    more = "; more follows" if turn.again else ""
+    return f"{'nothing to publish' if turn.revision is None else f'revision {turn.revision}'}{more}"
+
+
+def _unfinished_links(repository: RepositoryName) -> set[Link]:
+    """Links that are recorded and not done. Nothing recorded (Redis was flushed) means nothing is known to be open."""
+    try:
+        links = wiring.records(settings()).links(repository)
+    except SoftmanError:
+        return set()
+    return {progress.link for progress in links if progress.state is not LinkState.DONE}
+
+
+def _end_first_sync(repository: RepositoryName, turn: Turn) -> None:
+    """Record the end of a first sync that took several tasks."""
+    try:
+        links = {progress.link: progress for progress in wiring.records(settings()).links(repository)}
+    except SoftmanError:
+        return
+    if Link.FIRST_SYNC in links and links[Link.FIRST_SYNC].state is LinkState.RUNNING:
+        set_link(repository, Link.FIRST_SYNC, LinkState.DONE, _in_words(turn))
+
+
+app = WorkerApp(PUBLISHER, BULK)
