@@ -115,9 +115,23 @@ class RepositoryExists(CvmfsError):
 
 
 class RevisionConflict(CvmfsError):
-    """The revision that a candidate is based on is not the current one."""
+    """The revision that a candidate is based on is not the current one.
+
+    Args:
+        message: what happened.
+        revision: the current revision.
+        root_hash: the current root catalog, as text.
+    """
 
     code = "revision-conflict"
+
+    def __init__(self, message: str, revision: int = 0, root_hash: str = "") -> None:
+        super().__init__(message, revision, root_hash)
+        self.revision = revision
+        self.root_hash = root_hash
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class CandidateRejected(CvmfsError):
