@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from softman.cvmfs.errors import PathError, StoreUnavailable
+from softman.cvmfs.errors import ObjectMissing, PathError, StoreUnavailable
 from softman.cvmfs.format.entry import Chunk, Compression
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, ObjectKind
 from softman.cvmfs.format.objects import Compressor
@@ -31,6 +31,9 @@ CHUNK_THRESHOLD = 24 * 1024 * 1024
 _SPOOL_BYTES = 1024 * 1024
 _TRANSACTION = re.compile(r"[0-9a-f]{32}")
 _TEMPORARY = ".tmp-"
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A publisher might leave a fifo: opening must not wait for it.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,21 +289,51 @@ def _store(spool: _Spool, hasher: Hasher, data: bytes) -> int:
     return len(data)
 
 
-def sweep_staging(repository_root: Path, older_than: float) -> int:
+@contextmanager
+def open_staged(staging_root: Path, transaction: str, name: str) -> Iterator[BinaryIO]:
+    """A staged file as stratum 0 must open it: a plain file, no link on the way followed.
+
+    Args:
+        staging_root: ``data/txn`` of the repository.
+        transaction: its id.
+        name: see ``staged_name``.
+
+    Raises:
+        ObjectMissing: there is no such plain file.
+    """
+    try:
+        directory = os.open(staging_root / check_transaction_id(transaction), _OPEN_DIRECTORY)
+        try:
+            descriptor = os.open(name, _OPEN_FILE, dir_fd=directory)
+        finally:
+            os.close(directory)
+    except OSError as exc:
+        raise ObjectMissing(f"staged {name} cannot be read: {exc.strerror}") from exc
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ObjectMissing(f"staged {name} is no plain file")
+        yield file
+
+
+def discard_area(staging_root: Path, transaction: str) -> None:
+    """Remove a transaction's area; what cannot be removed is left for ``sweep_staging``."""
+    shutil.rmtree(staging_root / check_transaction_id(transaction), ignore_errors=True)
+
+
+def sweep_staging(staging_root: Path, older_than: float) -> int:
     """Remove staging areas and temporary files of which nothing changed since ``older_than``.
 
     Symbolic links are removed, never followed. What is not ours to remove stays.
 
     Args:
-        repository_root: the storage of one repository.
+        staging_root: ``data/txn`` of the repository.
         older_than: Unix time, seconds.
 
     Returns:
         How many were removed.
     """
     removed = 0
-    base = repository_root / STAGING_DIRECTORY
-    for item in base.iterdir() if base.is_dir() else ():
+    for item in staging_root.iterdir() if staging_root.is_dir() else ():
         try:
             if _last_change(item) >= older_than:
                 continue

@@ -96,7 +96,7 @@ class CatalogReader:
         """
         with sqlite_errors():
             row = self._db.execute(self._select + "WHERE md5path_1=? AND md5path_2=?", path_hash(path)).fetchone()
-        return None if row is None else self._entry(row, path.rpartition(b"/")[0] if path else None)
+        return None if row is None else self.entry_of(row, path.rpartition(b"/")[0] if path else None)
 
     def listdir(self, path: bytes) -> Iterator[Entry]:
         """The entries of directory ``path`` in the order of their names' bytes.
@@ -109,7 +109,7 @@ class CatalogReader:
         with sqlite_errors():
             rows = self._db.execute(self._select + "WHERE parent_1=? AND parent_2=? ORDER BY name", path_hash(path))
             for row in rows:
-                yield self._entry(row, path)
+                yield self.entry_of(row, path)
 
     def has_children(self, path: bytes) -> bool:
         """Whether directory ``path`` has entries in this catalog."""
@@ -125,7 +125,7 @@ class CatalogReader:
         """
         sql = self._select + "WHERE parent_1=? AND parent_2=? LIMIT ?"
         with sqlite_errors():
-            return [self._entry(row, path) for row in self._db.execute(sql, (*path_hash(path), limit)).fetchall()]
+            return [self.entry_of(row, path) for row in self._db.execute(sql, (*path_hash(path), limit)).fetchall()]
 
     def row_count(self) -> int:
         """How many entries this catalog has."""
@@ -193,8 +193,17 @@ class CatalogReader:
             ttl=_number(values, b"TTL", 0) if b"TTL" in values else None,
         )
 
-    def _entry(self, row: tuple[Any, ...], parent: bytes | None) -> Entry:
-        """Build the entry of ``row``; ``parent`` is the path of its directory, None for the repository root."""
+    def entry_of(self, row: tuple[Any, ...], parent: bytes | None, *, chunks: bool = True) -> Entry:
+        """The entry of a row of table ``catalog``.
+
+        Args:
+            row: all columns in the order of the schema.
+            parent: the path of its directory, None for the root of the repository.
+            chunks: read the chunks of a chunked file, too.
+
+        Raises:
+            FormatError: the row breaks the format, or is filed under another path's hash.
+        """
         path, key = _row_path(row, parent)
         hardlinks, digest, size, mode, mtime, mtimens, flags = row[4:11]
         symlink, uid, gid, blob = row[12:16]
@@ -220,7 +229,7 @@ class CatalogReader:
             hash=None if digest is None else _digest(path, digest, algorithm),
             symlink=symlink,
             xattrs=xattrs.decode(blob),
-            chunks=tuple(self._chunks(path, key, algorithm)) if flags & Flag.CHUNKED.value else (),
+            chunks=tuple(self._chunks(path, key, algorithm)) if chunks and flags & Flag.CHUNKED.value else (),
         )
 
     def _chunks(self, path: bytes, key: PathHash, algorithm: HashAlgorithm) -> Iterator[Chunk]:

@@ -49,8 +49,10 @@ NAMES = st.sampled_from([b"a", b"b", b"c", b"a-b", b"\xe9", b" "])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: b"/" + b"/".join(names))
 XATTRS = st.dictionaries(st.sampled_from([b"user.a", b"user.b"]), st.binary(max_size=4), max_size=2)
 PLAIN = st.binary(max_size=3).map(lambda data: StoredObject(hash_bytes(data), len(data), len(data), Compression.NONE))
-CHUNKED = st.integers(2, 4).map(
-    lambda n: ChunkedContent(tuple(Chunk(i * 10, 10, hash_bytes(bytes([i]))) for i in range(n)), n * 10, 5)
+CHUNKED = st.tuples(st.integers(2, 4), st.integers(0, 1)).map(
+    lambda of: ChunkedContent(
+        tuple(Chunk(i * 10, 10, hash_bytes(bytes([i, of[1]]))) for i in range(of[0])), of[0] * 10, 5
+    )
 )
 
 
