@@ -4,6 +4,9 @@ Measured on RabbitMQ 3.10 (Debian 12): the seventy plugin directories of the pac
 start, so a slim copy of its home is made of links. The package's wrappers insist on the user ``rabbitmq``; the scripts
 behind them do not. With ``detached`` in the environment the server script replaces itself by the broker, so that the
 process we start is the broker. Users come from a definitions file, for ``rabbitmqctl`` costs a second or two a call.
+
+A quorum queue that is declared less than half a second before the broker is killed is lost for good: the table that
+says where its data lies is written that late. Tests that kill the broker have to wait for it.
 """
 
 import base64

@@ -11,6 +11,8 @@ import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from softman.adapters.s3_client import S3Access
+from softman.adapters.s3_grants import allow_reading
 from softman.errors import ServiceUnavailable
 from softman.standalone.ceph import CephServer
 from softman.standalone.ports import LOOPBACK
@@ -141,11 +143,18 @@ class GatewayServer(Server):
         return S3Keys(str(keys[0]["access_key"]), str(keys[0]["secret_key"]))
 
     def create_service_users(self) -> dict[str, S3Keys]:
-        """Make softman's own users (decision 3): the connector may do everything, the reader only look at it."""
-        made = {CONNECTOR: self.create_user(CONNECTOR, "--system", f"--caps={_CONNECTOR_CAPS}")}
-        made[READER] = self.create_user(READER, "--system")
-        self.admin("user", "modify", f"--uid={READER}", "--op-mask=read")
-        return made
+        """Make softman's own users (decision 3): the connector may do everything, the reader only look at it.
+
+        The reader is no system user: those of radosgw 16.2 can act as anybody in spite of an op-mask.
+        """
+        connector = self.create_user(CONNECTOR, "--system", f"--caps={_CONNECTOR_CAPS}")
+        reader = self.create_user(READER, "--op-mask=read")
+        return {CONNECTOR: connector, READER: reader}
+
+    def allow_reader(self, connector: S3Keys) -> None:
+        """Let the reader look at every bucket; needs the running gateway."""
+        access = S3Access(self.url, connector.access_key, connector.secret_key)
+        allow_reading(access, READER)
 
     def _answers(self) -> bool:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -111,8 +111,7 @@ _READER, _CONNECTOR = _s3("reader"), _s3("connector")
 _SOURCES: dict[str, tuple[Callable[[Site], dict[str, str]], ...]] = {
     "stratum0": (_common, _storage, _STRATUM0),
     "publisher": (_common, _storage, _PUBLISHER, _READER),
-    # The registry says whose a bucket is; reading it is what the publishers' vault role may do.
-    "connector": (_common, _PUBLISHER, _CONNECTOR, _push),
+    "connector": (_common, _CONNECTOR, _push),
     "events": (_common,),
     "beat": (_common,),
     "client": (_common,),

@@ -331,6 +331,7 @@ class Stack:
         self.ceph.start_anywhere()
         users = self.rgw.create_service_users()
         self.rgw.start_anywhere()
+        self.rgw.allow_reader(users[CONNECTOR])
         return users | {uid: self.rgw.create_user(uid) for uid in options.users}
 
     def _save(self) -> None:

@@ -1,49 +1,34 @@
 """Vault for the stack: OpenBao or Vault in dev mode when one is on the PATH, otherwise the stand-in of this package.
 
-All three are set up the same way through their HTTP API: the two KV v2 mounts, AppRole, and one policy for each role.
+All three are set up by ``softman.adapters.vault_setup``, as a site's own Vault is.
 """
 
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-import hvac
-import requests
 from hvac.exceptions import VaultError
+from pydantic import SecretStr
 
-from softman.errors import ServiceUnavailable
+from softman.adapters.vault_layout import Role
+from softman.adapters.vault_session import connect
+from softman.adapters.vault_setup import set_up_vault
+from softman.errors import PermanentError, ServiceUnavailable
+from softman.settings import VaultSettings
 from softman.standalone.ports import LOOPBACK
 from softman.standalone.process import base_environment, find_program, write_private
 from softman.standalone.server import Server
 
-MOUNT, OWN_MOUNT = "secrets", "softman"
-ROLES = ("stratum0", "publisher")
-POLICIES = {
-    "stratum0": f"""\
-path "{MOUNT}/data/*" {{ capabilities = ["create", "read", "update"] }}
-path "{MOUNT}/metadata/*" {{ capabilities = ["read", "list"] }}
-path "{OWN_MOUNT}/data/*" {{ capabilities = ["create", "read", "update"] }}
-path "{OWN_MOUNT}/metadata/*" {{ capabilities = ["read", "list"] }}
-""",
-    "publisher": f"""\
-path "{MOUNT}/data/+/cvmfs_keys/*" {{ capabilities = ["read"] }}
-path "{MOUNT}/data/groups/+/cvmfs_keys/*" {{ capabilities = ["read"] }}
-path "{OWN_MOUNT}/data/repositories/*" {{ capabilities = ["read"] }}
-path "{OWN_MOUNT}/metadata/repositories/*" {{ capabilities = ["read", "list"] }}
-""",
-}
-_TOKEN_SECONDS = 3600
-
 
 class VaultServer(Server):
-    """The vault, whichever program it is; unsealed, with one AppRole for each of ``ROLES``."""
+    """The vault, whichever program it is; unsealed, with one AppRole for each ``Role``."""
 
     name = "vault"
     port_names = ("http",)
-    secret_names = ("root", *(f"{role}_{part}" for role in ROLES for part in ("role_id", "secret_id")))
+    secret_names = ("root", *(f"{role}_{part}" for role in Role for part in ("role_id", "secret_id")))
     process_names = ("vault",)
 
     @property
@@ -57,7 +42,7 @@ class VaultServer(Server):
         return next((name for name in ("bao", "vault") if find_program(name)), "stand-in")
 
     def role(self, name: str) -> tuple[str, str]:
-        """Role id and secret id of one of ``ROLES``."""
+        """Role id and secret id of an AppRole, ``stratum0`` or ``publisher``."""
         return self.facts.secrets[f"{name}_role_id"], self.facts.secrets[f"{name}_secret_id"]
 
     @property
@@ -75,7 +60,7 @@ class VaultServer(Server):
         self.wait(self._unsealed, "the vault is unsealed")
         try:
             self._set_up()
-        except (VaultError, requests.RequestException) as exc:
+        except PermanentError as exc:
             msg = f"the vault cannot be set up: {exc}"
             raise ServiceUnavailable(msg) from exc
 
@@ -109,43 +94,30 @@ class VaultServer(Server):
         with opener.open(f"{self.url}/v1/sys/health", timeout=2) as answer:
             return int(answer.status) == HTTPStatus.OK
 
-    def _set_up(self) -> None:
-        client = self._client()
-        if all(self._can_log_in(client, role) for role in ROLES):
-            return
-        client.token = self.root_token
-        mounts = client.sys.list_mounted_secrets_engines()["data"]
-        for mount in (MOUNT, OWN_MOUNT):
-            if f"{mount}/" not in mounts:
-                client.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
-        if "approle/" not in client.sys.list_auth_methods()["data"]:
-            client.sys.enable_auth_method("approle")
-        for role in ROLES:
-            self._set_up_role(client, role)
+    def _settings(self) -> VaultSettings:
+        return VaultSettings(address=self.url)
 
-    def _set_up_role(self, client: Any, role: str) -> None:
-        role_id, secret_id = self.role(role)
-        policy = f"softman-{role}"
-        client.sys.create_or_update_policy(policy, POLICIES[role])
-        approle = client.auth.approle
-        approle.create_or_update_approle(
-            role, token_policies=[policy], token_ttl=_TOKEN_SECONDS, token_max_ttl=24 * _TOKEN_SECONDS
-        )
-        approle.update_role_id(role, role_id)
-        approle.create_custom_secret_id(role, secret_id)
-
-    def _can_log_in(self, client: Any, role: str) -> bool:
-        role_id, secret_id = self.role(role)
+    def _is_set_up(self) -> bool:
+        """Whether it knows our credentials: the stand-in keeps its state, a dev server starts anew."""
+        client = connect(self._settings())
         try:
-            client.auth.approle.login(role_id, secret_id, use_token=False)
+            for role in Role:
+                client.auth.approle.login(*self.role(role), use_token=False)
         except VaultError:
             return False
+        finally:
+            client.adapter.close()
         return True
 
-    def _client(self) -> Any:
-        session = requests.Session()
-        session.trust_env = False  # neither proxies nor .netrc lie between us and the loopback address
-        return hvac.Client(url=self.url, session=session, timeout=10)
+    def _set_up(self) -> None:
+        if self._is_set_up():
+            return
+        made = set_up_vault(self._settings(), SecretStr(self.root_token))
+        credentials = {}
+        for access in made.access:
+            credentials[f"{access.role}_role_id"] = access.role_id
+            credentials[f"{access.role}_secret_id"] = access.secret_id.get_secret_value()
+        self.facts = replace(self.facts, secrets={**self.facts.secrets, **credentials})
 
 
 def _module_path() -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from softman.errors import InvalidInput, NotFound
 from softman.standalone.vault_standin.state import Mount, Secret, Version
-from softman.standalone.vault_standin.wire import NO_CONTENT, Reply, data_reply, flag, number
+from softman.standalone.vault_standin.wire import NO_CONTENT, Reply, data_reply, flag, mapping, number
 
 DEFAULT_MAX_VERSIONS = 10
 NOTHING_THERE = ""
@@ -59,7 +59,7 @@ def write(mount: Mount, path: str, body: dict[str, Any], now: float) -> Reply:
         InvalidInput: no data, or check-and-set failed or was required.
     """
     data = body.get("data")
-    options = body.get("options") or {}
+    options = mapping(body, "options")
     if not isinstance(data, dict):
         msg = "no data provided"
         raise InvalidInput(msg)

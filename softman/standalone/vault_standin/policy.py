@@ -148,7 +148,7 @@ def _string_list(cursor: _Cursor) -> list[str]:
 def _from_json(text: str) -> Iterator[Rule]:
     try:
         tree: Any = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         msg = f"failed to parse policy: no valid JSON: {exc}"
         raise InvalidInput(msg) from None
     paths = tree.get("path", {})
@@ -174,7 +174,7 @@ def _rule(pattern: str, capabilities: Iterable[object]) -> Rule:
         raise InvalidInput(msg)
     granted = set()
     for capability in capabilities:
-        if capability not in set(Capability):
+        if capability not in list(Capability):
             msg = f'path "{pattern}": invalid capability "{capability}"'
             raise InvalidInput(msg)
         granted.add(Capability(str(capability)))

@@ -150,7 +150,7 @@ class SystemBackend:
 
     def _enable_mount(self, path: str, request: w.Request) -> w.Reply:
         kind = request.body.get("type")
-        version = str((request.body.get("options") or {}).get("version") or "1")
+        version = str(w.mapping(request.body, "options").get("version") or "1")
         if kind != "kv-v2" and not (kind == "kv" and version == "2"):
             msg = "only the secrets engine kv with version 2 is supported by this stand-in"
             raise InvalidInput(msg)

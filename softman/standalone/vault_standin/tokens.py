@@ -18,6 +18,7 @@ from softman.standalone.vault_standin.wire import (
     auth_reply,
     data_reply,
     flag,
+    mapping,
     number,
     seconds,
     texts,
@@ -126,7 +127,7 @@ class TokenStore:
                 renewable=flag(body, "renewable", default=True),
                 num_uses=number(body, "num_uses", 0),
                 parent=None if flag(body, "no_parent", default=False) else fingerprint(parent_text),
-                meta=dict(body.get("meta") or {}),
+                meta={name: str(value) for name, value in mapping(body, "meta").items()},
             )
         )
         return auth_reply(self.auth_of(text, made))

@@ -118,6 +118,21 @@ def seconds(body: Mapping[str, Any], name: str, default: int) -> int:
     return int(sum(float(amount) * _SECONDS[unit] for amount, unit in parts))
 
 
+def mapping(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A map inside the body, empty when it is not there.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        msg = f"error parsing {name}: a map is expected"
+        raise InvalidInput(msg)
+    return value
+
+
 def texts(body: Mapping[str, Any], name: str, default: list[str]) -> list[str]:
     """A list of text, also as one text with commas; empty parts are dropped.
 

@@ -14,7 +14,7 @@ SECRETS = {
     "reader-secret": {"publisher", "admin"},
     "connector-secret": {"connector", "admin"},
     "stratum0-secret-id": {"stratum0", "admin"},
-    "publisher-secret-id": {"publisher", "connector", "admin"},
+    "publisher-secret-id": {"publisher", "admin"},
     "push-secret": {"connector", "admin"},
 }
 
