@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 
 from softman.cvmfs.errors import TooLarge
 from softman.cvmfs.format.hashes import ObjectKind
@@ -17,7 +18,7 @@ from softman.cvmfs.verify import MAX_CERTIFICATE_SIZE, check_manifest, verify_ma
 class RepositoryReader:
     """Reads one repository and believes nothing that is not signed.
 
-    It remembers the newest manifest it has verified and refuses older ones from then on.
+    It remembers the newest manifest it has verified and refuses older ones from then on. Safe to be shared by threads.
 
     Args:
         store: where the repository's files are.
@@ -47,6 +48,7 @@ class RepositoryReader:
         self._now = now
         self._work_dir = work_dir
         self._known = known
+        self._guard = Lock()
 
     def manifest(self) -> Manifest:
         """The manifest as published now, verified.
@@ -73,7 +75,9 @@ class RepositoryReader:
             now=self._now(),
             known=self._known,
         )
-        self._known = verified
+        with self._guard:  # another thread may have seen a newer one meanwhile
+            if self._known is None or self._known.revision <= verified.revision:
+                self._known = verified
         return verified
 
     def snapshot(self) -> Snapshot:

@@ -15,7 +15,7 @@ from softman.cvmfs.format.catalog import CatalogReader, NestedCatalog
 from softman.cvmfs.format.entry import Entry, Flag
 from softman.cvmfs.format.hashes import ObjectKind
 from softman.cvmfs.format.manifest import Manifest
-from softman.cvmfs.paths import repository_path
+from softman.cvmfs.paths import MAX_PATH, repository_path
 from softman.cvmfs.store.base import ReadableStore
 
 
@@ -162,6 +162,8 @@ class Snapshot:
     def _children(self, directory: Entry, *, hidden: bool) -> Iterator[Entry]:
         if directory.flags & Flag.BIND_MOUNTPOINT.value:
             return  # shows another revision; no part of this one
+        if len(directory.path) > MAX_PATH:  # no client could enter it; a walk would go on and on
+            raise FormatError(f"{_shown(directory.path[:80])}...: the path has more than {MAX_PATH} bytes")
         with self._catalog_of(directory.path) as catalog:
             if directory.flags & Flag.NESTED_MOUNTPOINT.value and catalog.root_path != directory.path:
                 raise FormatError(f"{_shown(directory.path)} is a mountpoint without a nested catalog")

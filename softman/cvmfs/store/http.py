@@ -26,6 +26,7 @@ ATTEMPTS: Final = 3
 _BACKOFF = 0.2
 _BACKOFF_MAX = 5.0
 _REDIRECTS = 3
+_CONNECTIONS = 8  # kept open for each server; more threads work, with connections of their own
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _MISSING = frozenset({404, 410})
 _OK = 200
@@ -180,5 +181,5 @@ def _pool(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(parts.hostname or ""):
-        return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}")
-    return urllib3.PoolManager()
+        return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", maxsize=_CONNECTIONS)
+    return urllib3.PoolManager(maxsize=_CONNECTIONS)

@@ -21,7 +21,7 @@ from softman.cvmfs.errors import (
     WhitelistExpired,
     WrongRepository,
 )
-from softman.cvmfs.format.hashes import ObjectKind, hash_bytes
+from softman.cvmfs.format.hashes import ObjectKind, hash_bytes, path_hash
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.format.objects import compress_stock
 from softman.cvmfs.reader import RepositoryReader
@@ -252,6 +252,18 @@ def test_a_small_object_that_inflates_to_a_huge_certificate_is_stopped(
     basic_repository.publish(basic_store.files, certificate=hash_bytes(stored))
     with pytest.raises(TooLarge, match="certificate object too large"):
         basic_repository.reader(basic_store).manifest()
+
+
+def test_a_walk_ends_where_no_client_could_go(basic_repository: "FixtureRepository", basic_store: MemoryStore) -> None:
+    name = "n" * 255
+    parents = ["/files" + f"/{name}" * depth for depth in range(18)]
+    rows = []
+    for parent in parents:
+        keys = (*path_hash(f"{parent}/{name}".encode()), *path_hash(parent.encode()))
+        rows.append(f"({','.join(map(str, keys))},2,NULL,4096,16877,0,NULL,1,'{name}','',0,0,NULL)")
+    basic_repository.change_catalog(basic_store.files, f"INSERT INTO catalog VALUES {','.join(rows)}")  # noqa: S608
+    with basic_repository.reader(basic_store).snapshot() as snapshot, pytest.raises(FormatError, match="4095 bytes"):
+        list(snapshot.walk("/files"))
 
 
 def test_hidden_and_external_entries_are_known_for_what_they_are(
