@@ -29,7 +29,11 @@ ENGINE: Final = "zlib" if _isal is None else "isal"
 """What compresses and streams here: ``isal`` or ``zlib``."""
 
 DEFAULT_LEVEL: Final = 6 if _isal is None else 2
-"""The engine's level for content. ISA-L's level 2 is as fast as its level 1 and smaller; see ``bench/``."""
+"""The engine's level for content.
+
+ISA-L's level 2 is as fast as its level 1 and stores less: on 126 MB of software 381 MB/s on one core, the result 12 %
+larger than that of zlib's level 6, which does 29 MB/s.
+"""
 
 MAX_LEVEL: Final = 9 if _isal is None else 3
 """The engine's highest level."""
