@@ -308,7 +308,7 @@ class MemoryPendingKeys:
             this = self._held(lease, repository)
             this.return_flight()
             this.lease_ends = 0.0
-            return bool(this.pending) and this.claim(self._clock(), self._queued_seconds)
+            return this.has_work() and this.claim(self._clock(), self._queued_seconds)
 
     def waiting(self, repositories: list[RepositoryName]) -> list[RepositoryName]:
         """See ``PendingKeys.waiting``."""

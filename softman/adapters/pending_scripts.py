@@ -119,7 +119,7 @@ RELEASE = (
     + _RETURN_FLIGHT
     + """
 redis.call('DEL', KEYS[1])
-if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 0 and redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
 return claim(ARGV[2], ARGV[3])
 """
 )

@@ -154,7 +154,7 @@ class PendingKeys(Protocol):
         """Keys in flight are pending again (publishing failed); nothing happens when there are none."""
 
     def release(self, lease: Lease, repository: RepositoryName) -> bool:
-        """Let go of the lease; True when keys are pending and the caller must enqueue a task (as in ``add``)."""
+        """Let go of the lease; True when work is left, keys or everything, and the caller must enqueue a task."""
 
     def waiting(self, repositories: list[RepositoryName]) -> list[RepositoryName]:
         """Those that need a publish task, claimed as in ``add``: no lease, and keys pending or a flush."""

@@ -1,0 +1,72 @@
+"""Read-only questions of the dashboard and the command line."""
+
+from collections.abc import Callable
+
+from softman.adapters.ports import PendingKeys, Records, Registry
+from softman.cvmfs.errors import CvmfsError
+from softman.cvmfs.reader import RepositoryReader
+from softman.errors import NotFound, SoftmanError
+from softman.model import RegistryRecord, RepositoryName, RepositoryStatus
+
+
+class Status:
+    """Answers from registry, records and the repositories themselves.
+
+    Args:
+        registry: where repositories are recorded.
+        records: progress and last reports.
+        pending: how much is waiting.
+        url: base URL of the repositories, as clients read them.
+        open_reader: a verifying reader of a repository.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        records: Records,
+        pending: PendingKeys,
+        url: str,
+        open_reader: Callable[[RepositoryName], RepositoryReader],
+    ) -> None:
+        self._registry = registry
+        self._records = records
+        self._pending = pending
+        self._url = url.rstrip("/")
+        self._open_reader = open_reader
+
+    def repositories(self) -> list[RepositoryStatus]:
+        """Every repository, sorted by name."""
+        records = (self._registry.get(name) for name in self._registry.names())
+        return [self._describe(record) for record in records if record is not None]
+
+    def repository(self, name: RepositoryName) -> RepositoryStatus:
+        """One repository.
+
+        Raises:
+            NotFound: nobody asked for it yet.
+        """
+        record = self._registry.get(name)
+        if record is None:
+            msg = f"there is no repository {name}; ask for it with: softman request {name.label}"
+            raise NotFound(msg)
+        return self._describe(record)
+
+    def _describe(self, record: RegistryRecord) -> RepositoryStatus:
+        name = record.repository
+        return RepositoryStatus(
+            name=name,
+            state=record.state,
+            owner=record.owner,
+            url=f"{self._url}/{name}",
+            revision=self._revision(name),
+            links=tuple(self._records.links(name)),
+            pending=self._pending.count(name),
+            last=self._records.last_report(name),
+            refusals=tuple(self._records.refusals(name)),
+        )
+
+    def _revision(self, name: RepositoryName) -> int | None:
+        try:
+            return self._open_reader(name).manifest().revision
+        except (CvmfsError, SoftmanError):
+            return None  # not made yet, or not reachable: the rest of the answer still helps

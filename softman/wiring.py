@@ -1,0 +1,169 @@
+"""Builds adapters and services from settings; the only place that chooses implementations.
+
+What holds connections is built once per process and settings. Nothing connects before it is used, so importing and
+building need no running service.
+"""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from softman.adapters.pending import RedisPendingKeys
+from softman.adapters.ports import CommitDoor, KeyVault, PendingKeys, Records, Registry
+from softman.adapters.records import RedisRecords
+from softman.adapters.redis_client import redis_client
+from softman.adapters.registry import VaultRegistry
+from softman.adapters.s3 import S3Buckets
+from softman.adapters.s3_connector import S3Connector
+from softman.adapters.vault import VaultKeys
+from softman.adapters.vault_layout import Role
+from softman.adapters.vault_session import VaultSession
+from softman.cvmfs.format.keys import RepositoryKeys
+from softman.cvmfs.reader import RepositoryReader
+from softman.cvmfs.repository import Repository
+from softman.cvmfs.staging import Staging
+from softman.cvmfs.store.http import HttpStore
+from softman.cvmfs.store.local import LocalStore
+from softman.errors import InvalidInput, NotFound
+from softman.model import RepositoryName
+from softman.services.connector import Connector
+from softman.services.publisher import Publisher, TurnLimits
+from softman.services.status import Status
+from softman.services.stratum0 import Stratum0
+from softman.services.sync import SliceLimits
+from softman.settings import Settings
+
+_READERS = 256
+"""Repositories whose readers, with their connections, a process keeps."""
+
+
+@cache
+def pending(settings: Settings) -> PendingKeys:
+    """Changed keys and leases, in Redis."""
+    return RedisPendingKeys(
+        redis_client(settings.redis_url.get_secret_value()), lease_seconds=settings.sync.lease_seconds
+    )
+
+
+@cache
+def records(settings: Settings) -> Records:
+    """Progress and reports, in Redis."""
+    return RedisRecords(redis_client(settings.redis_url.get_secret_value()))
+
+
+def stratum0(settings: Settings) -> Stratum0:
+    """What stratum 0 does, with its role in the vault."""
+    vault, registry = _vault(settings, Role.STRATUM0)
+    return Stratum0(
+        vault=vault,
+        registry=registry,
+        open_repository=lambda name, keys: _repository(settings, name, keys),
+        domain=settings.domain,
+        ttl=settings.cvmfs.ttl,
+        whitelist_days=settings.cvmfs.whitelist_days,
+        staging_age=timedelta(hours=settings.cvmfs.staging_hours),
+        clock=_now,
+    )
+
+
+def publisher(settings: Settings, door: CommitDoor) -> Publisher:
+    """What publishers do, with their role in the vault and their read-only credential for buckets."""
+    vault, registry = _vault(settings, Role.PUBLISHER)
+    sync = settings.sync
+    return Publisher(
+        vault=vault,
+        registry=registry,
+        buckets=_buckets(settings),
+        pending=pending(settings),
+        records=records(settings),
+        door=door,
+        open_reader=lambda name, public_key: _reader(settings.cvmfs.url, name, public_key),
+        open_staging=lambda name: _staging(settings, name),
+        limits=TurnLimits(
+            slice=SliceLimits(objects=sync.slice_objects, bytes=sync.slice_bytes, seconds=sync.slice_seconds),
+            slices=sync.turn_slices,
+            seconds=sync.turn_seconds,
+            threads=sync.fetch_threads,
+            lease_seconds=sync.lease_seconds,
+        ),
+        clock=_now,
+    )
+
+
+def connector(settings: Settings) -> Connector:
+    """What connects buckets, with its own credential."""
+    return Connector(_bucket_connector(settings))
+
+
+def status(settings: Settings) -> Status:
+    """Answers to the questions of dashboard and command line."""
+    _, registry = _vault(settings, Role.PUBLISHER)
+    return Status(
+        registry=registry,
+        records=records(settings),
+        pending=pending(settings),
+        url=settings.cvmfs.url,
+        open_reader=lambda name: reader(settings, name),
+    )
+
+
+def reader(settings: Settings, name: RepositoryName) -> RepositoryReader:
+    """A verifying reader of a repository, with the public key from the vault.
+
+    Raises:
+        NotFound: there is no such repository, or it has no keys yet.
+        ServiceUnavailable: the vault does not answer.
+    """
+    vault, registry = _vault(settings, Role.PUBLISHER)
+    record = registry.get(name)
+    keys = vault.read_owner_keys(record.owner, name) if record is not None else None
+    if keys is None:
+        state = "there is no repository" if record is None else "no keys are published yet for"
+        msg = f"{state} {name}"
+        raise NotFound(msg)
+    return _reader(settings.cvmfs.url, name, keys["publicKey"].encode())
+
+
+@cache
+def _vault(settings: Settings, role: Role) -> tuple[KeyVault, Registry]:
+    session = VaultSession(settings.vault, role)
+    return VaultKeys(session, settings.vault), VaultRegistry(session, settings.vault)
+
+
+@cache
+def _buckets(settings: Settings) -> S3Buckets:
+    return S3Buckets.from_settings(settings.s3, threads=settings.sync.fetch_threads)
+
+
+@cache
+def _bucket_connector(settings: Settings) -> S3Connector:
+    return S3Connector.from_settings(settings.s3)
+
+
+@lru_cache(_READERS)
+def _reader(url: str, name: RepositoryName, public_key: bytes) -> RepositoryReader:
+    return RepositoryReader(HttpStore([f"{url.rstrip('/')}/{name}"]), str(name), [public_key], now=_now)
+
+
+def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) -> Repository:
+    lock = settings.state_dir / "locks" / f"{name}.lock"
+    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Repository(LocalStore(_storage(settings) / str(name), lock_path=lock), str(name), keys, now=_now)
+
+
+def _staging(settings: Settings, name: RepositoryName) -> Staging:
+    root = _storage(settings) / str(name)
+    return Staging.create(root, published=lambda path: (root / path).exists())
+
+
+def _storage(settings: Settings) -> Path:
+    parts = urlsplit(settings.cvmfs.storage)
+    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
+        msg = f"cvmfs.storage is {settings.cvmfs.storage}; only file:///folder is possible so far"
+        raise InvalidInput(msg)
+    return Path(unquote(parts.path))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,112 @@
+"""The official CernVM-FS tools, when they are on the PATH; tests that need them say so when they are not."""
+
+import os
+import resource
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing: a client asks for thousands of objects."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """A static web server over ``folder`` on a free loopback port; gives its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass(frozen=True)
+class Swissknife:
+    """``cvmfs_swissknife`` run on a repository."""
+
+    work: Path
+
+    def check(self, url: str, public_key: Path, name: str) -> subprocess.CompletedProcess[str]:
+        """The stock integrity check with signatures, over HTTP."""
+        temporary = self.work / "check"
+        temporary.mkdir(exist_ok=True)
+        arguments = ["check", "-r", url, "-t", str(temporary), "-k", str(public_key), "-N", name, "-c", "-l", "2"]
+        return self._run(*arguments)
+
+    def scrub(self, storage: Path) -> subprocess.CompletedProcess[str]:
+        """Re-hash every stored object."""
+        return self._run("scrub", "-r", str(storage / "data"))
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: PLW1510
+            ["cvmfs_swissknife", *arguments], capture_output=True, text=True, timeout=120, cwd=self.work
+        )
+
+
+@dataclass(frozen=True)
+class StockClient:
+    """``cvmfs2`` mounting repositories with a cache of its own each time."""
+
+    work: Path
+
+    @contextmanager
+    def mounted(self, url: str, public_key: Path, name: str) -> Iterator[Path]:
+        """Mount, give the mount point, and unmount."""
+        place = self.work / f"mount{len(list(self.work.glob('mount*')))}"
+        mount_point, cache = place / "mnt", place / "cache"
+        mount_point.mkdir(parents=True)
+        cache.mkdir()
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        lines = {
+            "CVMFS_SERVER_URL": url,
+            "CVMFS_PUBLIC_KEY": public_key,
+            "CVMFS_HTTP_PROXY": "DIRECT",
+            "CVMFS_USE_GEOAPI": "no",
+            "CVMFS_CACHE_BASE": cache,
+            "CVMFS_RELOAD_SOCKETS": cache,
+            "CVMFS_SHARED_CACHE": "no",
+            "CVMFS_NFILES": files,
+            "CVMFS_USYSLOG": place / "log",
+        }
+        config = place / "conf"
+        config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+        subprocess.run(
+            ["cvmfs2", "-o", f"config={config}", name, str(mount_point)],
+            check=True,
+            timeout=60,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            yield mount_point
+        finally:
+            subprocess.run(["umount", str(mount_point)], check=True, timeout=60)
+
+
+@pytest.fixture
+def swissknife(tmp_path: Path) -> Swissknife:
+    if shutil.which("cvmfs_swissknife") is None:
+        pytest.skip("the official cvmfs_swissknife is not on the PATH")
+    return Swissknife(tmp_path)
+
+
+@pytest.fixture
+def stock_client(tmp_path: Path) -> StockClient:
+    if shutil.which("cvmfs2") is None:
+        pytest.skip("the official client cvmfs2 is not on the PATH")
+    if os.geteuid() != 0 or not Path("/dev/fuse").exists():
+        pytest.skip("mounting with the official client needs root and /dev/fuse")
+    return StockClient(tmp_path)

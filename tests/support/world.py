@@ -1,0 +1,134 @@
+"""A whole softman in memory, but for the repositories, which are real ones on disk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from softman.cvmfs.repository import Repository
+
+from softman.adapters.memory import MemoryBuckets, MemoryPendingKeys, MemoryRecords
+from softman.adapters.memory_vault import MemoryKeyVault, MemoryRegistry, MemoryVault
+from softman.adapters.vault_layout import Role
+from softman.cvmfs.format.keys import RepositoryKeys
+from softman.cvmfs.reader import RepositoryReader
+from softman.cvmfs.staging import Staging
+from softman.cvmfs.store.local import LocalStore
+from softman.model import CommitAnswer, CommitRequest, Kind, RepositoryName, Turn
+from softman.services.publisher import Publisher, TurnLimits
+from softman.services.stratum0 import Stratum0
+from softman.services.sync import SliceLimits
+
+DOMAIN = "example.org"
+LIMITS = TurnLimits(SliceLimits(1000, 10**9, 60.0), slices=20, seconds=60.0, threads=2, lease_seconds=60)
+Before = Callable[[CommitRequest], None]
+After = Callable[[CommitAnswer], CommitAnswer]
+
+
+@dataclass
+class Clock:
+    """Time that passes only when told to."""
+
+    now: datetime = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def unix(self) -> float:
+        return self.now.timestamp()
+
+    def tick(self, seconds: float = 1.0) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Door:
+    """Stratum 0 behind a function call; ``before`` runs between the request and its handling."""
+
+    def __init__(self, stratum0: Stratum0) -> None:
+        self.stratum0 = stratum0
+        self.requests: list[CommitRequest] = []
+        self.before: Before = lambda _request: None
+        self.after: After = lambda answer: answer
+
+    def commit(self, request: CommitRequest) -> CommitAnswer:
+        self.requests.append(request)
+        self.before(request)
+        return self.after(self.stratum0.commit(request))
+
+
+@dataclass
+class World:
+    """Everything softman consists of, for one site."""
+
+    root: Path
+    material: dict[str, str]
+    clock: Clock = field(default_factory=Clock)
+    limits: TurnLimits = field(default_factory=lambda: LIMITS)
+
+    def __post_init__(self) -> None:
+        self.vault = MemoryVault()
+        self.buckets = MemoryBuckets(self.clock.unix)
+        self.pending = MemoryPendingKeys(clock=self.clock.unix)
+        self.records = MemoryRecords()
+        self.stratum0 = Stratum0(
+            vault=MemoryKeyVault(Role.STRATUM0, self.vault),
+            registry=MemoryRegistry(Role.STRATUM0, self.vault),
+            open_repository=self.repository,
+            domain=DOMAIN,
+            ttl=60,
+            whitelist_days=30,
+            staging_age=timedelta(hours=24),
+            clock=self.clock,
+        )
+        self.door = Door(self.stratum0)
+        self.publisher = self.make_publisher()
+
+    def make_publisher(self) -> Publisher:
+        return Publisher(
+            vault=MemoryKeyVault(Role.PUBLISHER, self.vault),
+            registry=MemoryRegistry(Role.PUBLISHER, self.vault),
+            buckets=self.buckets,
+            pending=self.pending,
+            records=self.records,
+            door=self.door,
+            open_reader=self.reader,
+            open_staging=lambda name: Staging.create(self.root / str(name)),
+            limits=self.limits,
+            clock=self.clock,
+        )
+
+    def repository(self, name: RepositoryName, keys: RepositoryKeys) -> Repository:
+        return Repository(LocalStore(self.root / str(name)), str(name), keys, now=self.clock)
+
+    def reader(self, name: RepositoryName, public_key: bytes | None = None) -> RepositoryReader:
+        key = public_key or self.material["publicKey"].encode()
+        return RepositoryReader(LocalStore(self.root / str(name)), str(name), [key], now=self.clock)
+
+    def provision(self, user: str = "alice") -> RepositoryName:
+        """A repository that takes commits, and its empty bucket."""
+        name = self.stratum0.request(user, f"sub-{user}", Kind.PERSONAL, None).repository
+        MemoryKeyVault(Role.STRATUM0, self.vault).create_signing(name, self.material)
+        self.stratum0.create_repository(name)
+        self.stratum0.publish_keys(name)
+        self.buckets.add_user(user)
+        self.buckets.ensure_bucket(name.bucket, name.bucket)
+        return name
+
+    def sync(self, name: RepositoryName, *keys: str) -> Turn:
+        """Publish some keys, or everything; turn after turn until nothing is left."""
+        if keys:
+            self.pending.add(name, frozenset(keys))
+            turn = self.publisher.publish_changes(name)
+        else:
+            turn = self.publisher.sync_everything(name)
+        while turn.again:
+            turn = self.publisher.publish_changes(name)
+        return turn
+
+    def shown(self, name: RepositoryName) -> dict[str, bytes | None]:
+        """Paths and content as the verifying reader shows them; None stands for a directory."""
+        with self.reader(name).snapshot() as snapshot:
+            return {
+                entry.path.decode(): None if entry.is_dir else b"".join(snapshot.read_entry(entry))
+                for entry in snapshot.walk()
+            }
