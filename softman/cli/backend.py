@@ -1,5 +1,6 @@
 """What commands ask of the rest of softman: settings, status, readers, tasks."""
 
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -31,6 +32,9 @@ class Backend(Protocol):
 
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""
+
+    def now(self) -> datetime:
+        """The present time, with a time zone."""
 
 
 class ServiceBackend:
@@ -69,3 +73,7 @@ class ServiceBackend:
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""
         return send(self._app, task, *arguments)
+
+    def now(self) -> datetime:
+        """The present time, with a time zone."""
+        return datetime.now(UTC)

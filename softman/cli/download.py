@@ -12,14 +12,29 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from softman.cvmfs.format.entry import Entry
-from softman.cvmfs.snapshot import Snapshot
 from softman.errors import Corrupt
 
 _PERMISSIONS = 0o777
 _OWNER_MAY_ALL = 0o700
 _NAME_MAX = 255
+_DEPTH_MAX = 400
+"""Directories within each other; far below what removing a failed copy can manage (``shutil.rmtree`` recurses)."""
+
+
+class Content(Protocol):
+    """What is copied from: a ``Snapshot``, or anything that can do the same."""
+
+    def lookup(self, path: bytes, /) -> Entry:
+        """The entry at a path."""
+
+    def listdir(self, path: bytes, /) -> Iterator[Entry]:
+        """The entries of a directory."""
+
+    def read_file(self, path: bytes, /) -> Iterator[bytes]:
+        """The content of a file."""
 
 
 @dataclass
@@ -33,7 +48,7 @@ class Copied:
     skipped: list[tuple[bytes, str]] = field(default_factory=list)
 
 
-def download(snapshot: Snapshot, path: bytes, destination: Path) -> Copied:
+def download(snapshot: Content, path: bytes, destination: Path) -> Copied:
     """Copy ``path`` of the repository, with all below it, to ``destination``.
 
     Args:
@@ -46,7 +61,7 @@ def download(snapshot: Snapshot, path: bytes, destination: Path) -> Copied:
 
     Raises:
         FileExistsError: the destination exists.
-        Corrupt: the repository contains a name that no file can have.
+        Corrupt: the repository contains a name that no file can have, or is absurdly deep.
         CvmfsError: the path does not exist, or content does not verify; nothing is left at the destination.
     """
     if os.path.lexists(destination):
@@ -82,7 +97,7 @@ def stays_inside(target: bytes, depth: int) -> bool:
 
 
 class _Copier:
-    def __init__(self, snapshot: Snapshot, copied: Copied) -> None:
+    def __init__(self, snapshot: Content, copied: Copied) -> None:
         self._snapshot = snapshot
         self._copied = copied
 
@@ -101,6 +116,9 @@ class _Copier:
 
     def _one(self, entry: Entry, made: bytes, open_directories: list[tuple[Entry, bytes, Iterator[Entry]]]) -> None:
         if entry.is_dir:
+            if len(open_directories) > _DEPTH_MAX:
+                msg = f"the repository has directories more than {_DEPTH_MAX} levels deep below what is copied"
+                raise Corrupt(msg)
             os.mkdir(made, _OWNER_MAY_ALL)  # noqa: PTH102 - names are bytes here
             self._copied.directories += 1
             open_directories.append((entry, made, iter(self._snapshot.listdir(entry.path))))

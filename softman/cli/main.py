@@ -13,6 +13,7 @@ from softman.cli.output import warn
 from softman.cli.session import Session
 from softman.cvmfs.errors import CvmfsError
 from softman.errors import SoftmanError
+from softman.log import configure_logging
 
 _EPILOG = """\b
 Exit codes: 0 done, 1 fault in softman, 2 wrong usage, 3 the demo found a difference, 4 local file or program,
@@ -81,6 +82,7 @@ def run(arguments: Sequence[str] | None = None, backend: Backend | None = None) 
 
 def main() -> None:
     """The console script."""
+    configure_logging(level="WARNING")
     sys.exit(run())
 
 

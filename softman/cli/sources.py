@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,4 +68,4 @@ def open_source(session: Session, repo: str, source: Source) -> Opened:
         raise InvalidInput(msg)
     keys = [path.read_bytes() for path in source.public_keys]
     store = open_store(source.url)
-    return Opened(RepositoryReader(store, repo, keys, now=lambda: datetime.now(UTC)), store)
+    return Opened(RepositoryReader(store, repo, keys, now=session.backend.now), store)

@@ -85,7 +85,7 @@ def _end(narrator: Narrator, stack: Stack, *, keep: bool) -> None:
         signal.signal(signal.SIGINT, previous)
     narrator.chapter("The end")
     text = f"everything is stopped and {stack.directory} is removed ({took:.1f} s)"
-    narrator.report("removed", text, directory=str(stack.directory), seconds=took)
+    narrator.report("end", text, directory=str(stack.directory), seconds=took)
 
 
 def _fresh_demo_directory() -> Path:
