@@ -24,6 +24,15 @@ from softman.adapters.vault_setup import VaultSetup, set_up_vault
 from softman.settings import VaultCredential, VaultSettings
 
 START_SECONDS = 30.0
+POLICY = """
+# what the tests of this module may do
+path "{mount}/data/open/*" {{ capabilities = ["create", "read", "update", "delete"] }}
+path "{mount}/metadata/open/*" {{ capabilities = ["list"] }} // folders
+path "{mount}/data/open/closed/*" {{ capabilities = ["deny"] }}
+path "{mount}/data/+/shared" {{ capabilities = ["read"] }}
+path "{mount}/data/append/*" {{ capabilities = ["create"] }}
+"""
+"""What ``limited`` may do."""
 REAL_PROGRAM = shutil.which("bao") or shutil.which("vault")
 NO_REAL_SERVER = "neither bao nor vault is on the PATH: only the stand-in was tested"
 
@@ -202,3 +211,18 @@ def mount(root: hvac.Client, unique: str) -> str:
 
     wait_until(ready, "the mount is prepared")
     return unique
+
+
+@pytest.fixture
+def approle(root: hvac.Client, unique: str) -> str:
+    """An AppRole method of this test."""
+    root.sys.enable_auth_method("approle", path=f"ar-{unique}")
+    return f"ar-{unique}"
+
+
+@pytest.fixture
+def limited(root: hvac.Client, server: Server, mount: str, connect: Callable[..., hvac.Client]) -> hvac.Client:
+    """A client whose token has ``POLICY`` only."""
+    root.sys.create_or_update_acl_policy(f"p-{mount}", POLICY.format(mount=mount))
+    made = root.auth.token.create(policies=[f"p-{mount}"], ttl="10m")
+    return connect(server.address, made["auth"]["client_token"])

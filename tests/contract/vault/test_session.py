@@ -206,8 +206,6 @@ class TestFailures:
         assert session.read("softman", "a", "a").values is None
 
     def test_down(self, stand: Stand) -> None:
-        session = stand.session()
-        session.read("softman", "a", "a")
         stand.stop()
         with pytest.raises(ServiceUnavailable, match="does not answer; does it run"):
             stand.session().read("softman", "a", "a")
@@ -384,20 +382,18 @@ def test_no_secret_is_printed_logged_or_raised(stand: Stand, capfd: pytest.Captu
             lambda: session.write("softman", signing_path(ALICE), SIGNING, base=0, what="the keys"),
             lambda: session.write("nowhere", "a", SIGNING, base=0, what="the keys"),
         ]
-        tokens = [_token(session), _token(publisher)]
         for call in failing:
             with pytest.raises((Forbidden, Conflict, NotFound)) as caught:
                 call()
             texts.append("".join(traceback.format_exception(caught.value)))
-        tokens += [_token(session), _token(publisher)]
+        tokens = [_token(session), _token(publisher)]
     finally:
         logging.getLogger().handlers[:] = handlers
         logging.getLogger().setLevel(level)
     captured = capfd.readouterr()
     assert "vault login" in captured.err
-    secrets = [*SIGNING.values(), *filter(None, tokens)]
-    secrets += [
-        credential.secret_id.get_secret_value() for credential in (stand.settings.stratum0, stand.settings.publisher)
-    ]
+    credentials = (stand.settings.stratum0, stand.settings.publisher)
+    secrets = [*SIGNING.values(), *tokens, *(credential.secret_id.get_secret_value() for credential in credentials)]
+    assert all(secrets)
     everything = "\n".join([*texts, captured.out, captured.err])
     assert [secret for secret in secrets if secret in everything] == []
