@@ -1,10 +1,13 @@
 """Has a candidate inspected by a short-lived process (``candidate``), and understands how that process ends."""
 
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,23 +67,40 @@ def run_inspection(request: Request, *, timeout: float) -> Report:
     answer, errors = work / "answer.json", work / "errors.txt"
     with answer.open("wb") as out, errors.open("wb") as err:
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_ROOT, request.to_json()],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 env={"SQLITE_TMPDIR": request.work},
                 cwd=request.work,
-                timeout=timeout,
-                check=False,
             )
-        except subprocess.TimeoutExpired as exc:
-            raise StoreUnavailable(f"the inspection of the candidate took more than {timeout:g} s") from exc
         except OSError as exc:
             raise StoreUnavailable(f"the inspection of the candidate cannot be started: {exc.strerror}") from exc
-    if done.returncode in {ACCEPTED, REJECTED, FAILED} and answer.stat().st_size <= _MAX_ANSWER:
+    code = _wait(process, timeout)
+    if code in {ACCEPTED, REJECTED, FAILED} and answer.stat().st_size <= _MAX_ANSWER:
         return _report(json.loads(answer.read_bytes()))
-    raise _broken(done.returncode, errors.read_text(errors="backslashreplace")[-400:])
+    raise _broken(code, errors.read_text(errors="backslashreplace")[-400:])
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> int:
+    """Wait for the process to end, and end it when it does not; the exit code."""
+    try:
+        with suppress(OSError):  # no such system call: wait less promptly
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                # `Popen.wait` with a timeout looks every 50 ms, which is longer than most inspections take.
+                select.select([descriptor], [], [], timeout)
+                return process.wait(0)
+            finally:
+                os.close(descriptor)
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired as exc:
+        raise StoreUnavailable(f"the inspection of the candidate took more than {timeout:g} s") from exc
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def _report(answer: dict[str, Any]) -> Report:

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -174,7 +174,7 @@ class Staging:
 
     def discard(self) -> None:
         """Remove the area with all that is in it; nothing happens when it is gone."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        _remove_tree(self.directory)
 
     def _write_chunks(self, source: "_Cutter", compression: Compression, chunk_size: int) -> ChunkedContent:
         chunks: list[Chunk] = []
@@ -317,7 +317,7 @@ def open_staged(staging_root: Path, transaction: str, name: str) -> Iterator[Bin
 
 def discard_area(staging_root: Path, transaction: str) -> None:
     """Remove a transaction's area; what cannot be removed is left for ``sweep_staging``."""
-    shutil.rmtree(staging_root / check_transaction_id(transaction), ignore_errors=True)
+    _remove_tree(staging_root / check_transaction_id(transaction))
 
 
 def sweep_staging(staging_root: Path, older_than: float) -> int:
@@ -338,13 +338,23 @@ def sweep_staging(staging_root: Path, older_than: float) -> int:
             if _last_change(item) >= older_than:
                 continue
             if stat.S_ISDIR(item.lstat().st_mode):
-                shutil.rmtree(item)
+                removed += _remove_tree(item)
             else:
                 item.unlink()
-            removed += 1
+                removed += 1
         except OSError:  # gone meanwhile, or another user's: the next sweep sees
             continue
     return removed
+
+
+def _remove_tree(directory: Path) -> bool:
+    """Remove a directory with all that is in it, as far as possible; whether it is gone.
+
+    Areas are flat, but a publisher could build one so deep that ``rmtree`` gives up.
+    """
+    with suppress(RecursionError):
+        shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
 
 
 def _last_change(item: Path) -> float:
