@@ -35,7 +35,7 @@ def demo(session: Session, keep: bool, install: bool) -> None:
         stack = _start(narrator, directory)
         finished = False
         try:
-            story.start_workers(stack, narrator)
+            story.start_workers(stack, narrator, flower=keep)
             story.tell(story.Story(stack, narrator))
             _look_next(narrator, stack, keep=keep)
             finished = True
