@@ -309,9 +309,10 @@ def open_staged(staging_root: Path, transaction: str, name: str) -> Iterator[Bin
             os.close(directory)
     except OSError as exc:
         raise ObjectMissing(f"staged {name} cannot be read: {exc.strerror}") from exc
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ObjectMissing(f"staged {name} is no plain file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ObjectMissing(f"staged {name} is no plain file")
         yield file
 
 

@@ -75,6 +75,8 @@ class Reflog:
         Raises:
             FormatError: no reflog, or that of another repository.
         """
+        if not data:  # SQLite would take it for a new database, `deserialize` for a lack of memory
+            raise FormatError("the reflog is empty")
         connection = sqlite3.connect(":memory:", isolation_level=None)
         try:
             connection.execute("PRAGMA trusted_schema=OFF")
