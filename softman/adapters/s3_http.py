@@ -1,8 +1,8 @@
 """Signed requests to the object store that boto3 has no call for, or makes slowly or wrongly.
 
 These are: the admin operations of RGW, making a bucket as a system user (RGW answers in JSON, which boto3 takes for an
-error 500), taking off one notification by its id, and listings: boto3 needs 65 ms of CPU for a page of 1000 keys, ten
-times what parsing costs, and gives up on a page when RGW's answer is no well-formed XML (see ``s3_listing``).
+error 500), taking off one notification by its id, and listings: boto3 needs three times the CPU for a page of 1000
+keys, and gives up on a page when RGW's answer is no well-formed XML (see ``s3_listing``).
 Signatures, connections and exceptions are botocore's own.
 """
 

@@ -1,0 +1,129 @@
+"""The S3 adapters against a server on loopback that misbehaves as stores and proxies do."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from softman.adapters.s3 import S3Buckets
+from softman.adapters.s3_client import ATTEMPTS, S3Access
+from softman.adapters.s3_connector import S3Connector, Topic
+from softman.errors import NotFound, ServiceUnavailable
+
+ONE_KEY = (
+    b"<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated><Contents><Key>cvmfs%2Fa</Key>"
+    b"<LastModified>2026-01-02T03:04:05.678Z</LastModified><ETag>e</ETag><Size>1</Size></Contents></ListBucketResult>"
+)
+Answer = tuple[int, bytes, dict[str, str]]
+SLOW_DOWN: Answer = (503, b"<Error><Code>SlowDown</Code></Error>", {})
+HEADERS = {"ETag": '"e"', "Last-Modified": "Fri, 02 Jan 2026 03:04:05 GMT"}
+
+
+@dataclass
+class Script:
+    """What the server answers, one after the other, the last again and again; a length that is too long cuts off."""
+
+    answers: list[Answer] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def access(self) -> S3Access:
+        return S3Access(self.url, "key", "secret")
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    script = Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            script.asked.append(f"{self.command} {self.path}")
+            status, body, headers = script.answers.pop(0) if len(script.answers) > 1 else script.answers[0]
+            self.send_response(status)
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+            self.close_connection = True
+
+        do_GET = do_HEAD = do_PUT = do_DELETE = answer  # noqa: N815 - names of the standard library
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        script.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield script
+        server.shutdown()
+        thread.join()
+
+
+def test_what_passes_is_tried_again(script: Script) -> None:
+    script.answers = [SLOW_DOWN, (500, b"", {}), (200, ONE_KEY, {})]
+    assert [each.key for each in S3Buckets(script.access()).list_objects("alice", "cvmfs/")] == ["cvmfs/a"]
+    assert len(script.asked) == 3
+
+
+def test_tries_are_bounded(script: Script) -> None:
+    script.answers = [SLOW_DOWN]
+    reader = S3Buckets(script.access())
+    with pytest.raises(ServiceUnavailable):
+        list(reader.list_objects("alice", "cvmfs/"))
+    assert len(script.asked) == ATTEMPTS
+    with pytest.raises(ServiceUnavailable):
+        reader.head("alice", "cvmfs/a")
+    assert len(script.asked) == 2 * ATTEMPTS
+
+
+def test_what_does_not_pass_is_not_tried_again(script: Script) -> None:
+    script.answers = [(404, b"<Error><Code>NoSuchBucket</Code></Error>", {})]
+    with pytest.raises(NotFound):
+        list(S3Buckets(script.access()).list_objects("alice", "cvmfs/"))
+    assert len(script.asked) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>404 Not Found</html>"])
+def test_a_proxys_404_deletes_no_file(script: Script, body: bytes) -> None:
+    script.answers = [(404, body, {"Content-Type": "text/html"})]
+    reader = S3Buckets(script.access())
+    with pytest.raises(ServiceUnavailable):
+        reader.head("alice", "cvmfs/a")
+    with pytest.raises(ServiceUnavailable), reader.read("alice", "cvmfs/a"):
+        pass
+
+
+def test_a_proxys_200_is_no_empty_bucket(script: Script) -> None:
+    script.answers = [(200, b"<html><body>maintenance</body></html>", {"Content-Type": "text/html"})]
+    with pytest.raises(ServiceUnavailable):
+        list(S3Buckets(script.access()).list_objects("alice", "cvmfs/"))
+
+
+def test_a_listing_that_breaks_off_is_an_error(script: Script) -> None:
+    script.answers = [(200, ONE_KEY[:100], {"Content-Length": str(len(ONE_KEY))})]
+    with pytest.raises(ServiceUnavailable):
+        list(S3Buckets(script.access()).list_objects("alice", "cvmfs/"))
+
+
+def test_a_body_that_breaks_off_is_an_error(script: Script) -> None:
+    script.answers = [(200, b"half", {"Content-Length": "8", **HEADERS})]
+    with S3Buckets(script.access()).read("alice", "cvmfs/a") as body:
+        assert body is not None
+        assert body.info.size == 8
+        with pytest.raises(ServiceUnavailable):
+            list(body.chunks())
+
+
+def test_a_connector_that_cannot_ask_makes_nothing(script: Script) -> None:
+    """A store that does not know the bucket, and then does not say whether it knows the owner."""
+    script.answers = [(404, b"<Error><Code>NoSuchBucket</Code></Error>", {}), SLOW_DOWN]
+    with pytest.raises(ServiceUnavailable):
+        S3Connector(script.access(), Topic("softman", "amqp://127.0.0.1")).ensure_bucket("alice", "alice")
+    assert not [each for each in script.asked if not each.startswith("GET ")]
