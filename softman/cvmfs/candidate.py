@@ -82,7 +82,11 @@ def inspect(request: Request) -> tuple[int, Findings]:
         header = file.read(20)
     if not header.startswith(b"SQLite format 3\0") or _WAL_FORMAT in {header[18:19], header[19:20]}:
         raise CandidateRejected("the candidate is no SQLite database in rollback-journal format")
-    with closing(_open(candidate, base)) as connection:
+    with closing(sqlite3.connect(_uri(candidate), uri=True, isolation_level=None)) as connection:
+        try:
+            _prepare(connection, base)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
+            raise CandidateRejected(f"the candidate is no SQLite database: {exc}") from exc
         findings = Inspection(connection, _terms(request)).run()
     return candidate.stat().st_size, findings
 
@@ -105,14 +109,12 @@ def _inflate_to(target: Path, source: Path, max_size: int) -> None:
         file.writelines(inflate(iter(lambda: stored.read(_PIECE), b""), max_size=max_size))
 
 
-def _open(candidate: Path, base: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(_uri(candidate), uri=True, isolation_level=None)
+def _prepare(connection: sqlite3.Connection, base: Path) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "query_only=ON", "cache_size=-16384"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("ATTACH ? AS base", (_uri(base),))
     connection.execute("PRAGMA base.cache_size=-16384")
-    return connection
 
 
 def _uri(path: Path) -> str:

@@ -7,7 +7,8 @@ a process of its own (``candidate``), because SQLite itself meets bytes that a s
 
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from softman.cvmfs.check import chunk_problems
@@ -153,10 +154,11 @@ class Inspection:
                 raise CandidateRejected("the candidate has no root directory")
             counters = self._check_counters()
             self._check_removed()
-            objects = {name: None for row in self._changed_rows() for name in self._check_row(row)}
+            with closing(self._changed_rows()) as rows:
+                objects = {name: None for row in rows for name in self._check_row(row)}
         except FormatError as exc:
             raise CandidateRejected(f"the candidate breaks the format: {exc}") from exc
-        except (sqlite3.DatabaseError, OverflowError) as exc:
+        except (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError) as exc:
             if getattr(exc, "sqlite_errorcode", None) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
                 raise  # no room for scratch files
             raise CandidateRejected(f"the candidate is damaged: {exc}") from exc
@@ -253,7 +255,7 @@ class Inspection:
             if self._terms.lease_path:
                 self._check_lease(self._path_of((parent_1, parent_2), "base") + b"/" + name)
 
-    def _changed_rows(self) -> Iterator[tuple[object, ...]]:
+    def _changed_rows(self) -> Generator[tuple[object, ...]]:
         """Rows that are new or differ, and rows whose chunks differ: new row, then old row (NULLs when new)."""
         rows = f"SELECT {_NEW}, {_OLD} FROM main.catalog n LEFT JOIN base.catalog o {_JOIN} "  # noqa: S608 - constants
         yield from self._db.execute(rows + f"WHERE ({_NEW}) IS NOT ({_OLD})")

@@ -58,7 +58,7 @@ def sqlite_errors() -> Iterator[None]:
         if exc.sqlite_errorcode in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}:
             raise  # the machine's fault, not the catalog's
         raise FormatError(f"the catalog cannot be read: {exc}") from exc
-    except (sqlite3.DatabaseError, OverflowError) as exc:
+    except (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError) as exc:  # the last one: in SQLite's message
         raise FormatError(f"the catalog cannot be read: {exc}") from exc
 
 
