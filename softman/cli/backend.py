@@ -10,6 +10,7 @@ from softman import wiring
 from softman.cli.places import running_stack
 from softman.cli.sender import Request, send
 from softman.cvmfs.reader import RepositoryReader
+from softman.errors import NotFound
 from softman.model import RepositoryName
 from softman.services.status import Status
 from softman.settings import Settings, configured, load_settings
@@ -49,14 +50,21 @@ class ServiceBackend:
 
     @cached_property
     def settings(self) -> Settings:
-        """From ``SOFTMAN_*`` when any is set, else those of the embedded stack that runs, else the defaults."""
+        """From ``SOFTMAN_*`` when any is set, else those of the embedded stack that runs.
+
+        Raises:
+            NotFound: there is neither.
+            InvalidInput: a setting is wrong.
+        """
         if self._given is not None:
             return self._given
-        if not configured():
-            stack = running_stack()
-            if stack is not None:
-                return stack.settings()
-        return load_settings()
+        if configured():
+            return load_settings()
+        stack = running_stack()
+        if stack is None:
+            msg = "no service is set (SOFTMAN_*) and no embedded stack runs; start one with: softman up"
+            raise NotFound(msg)
+        return stack.settings()
 
     @cached_property
     def _app(self) -> Celery[Any]:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from softman.errors import InvalidInput
-from softman.settings import CONFIG_VARIABLE, Settings, load_settings
+from softman.settings import CONFIG_VARIABLE, Settings, configured, load_settings, user_state_dir
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +83,32 @@ def test_secrets_are_masked_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert settings.vault.stratum0.secret_id == SecretStr("hush-hush")
     assert "hush-hush" not in f"{settings!r}{settings}{settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "counts"),
+    [
+        ("SOFTMAN_DOMAIN", True),
+        ("SOFTMAN_S3__ENDPOINT", True),
+        ("softman_redis_url", True),
+        (CONFIG_VARIABLE, True),
+        ("SOFTMAN_REQUIRE_STACK", False),
+        ("SOFTMAN_CHAOS_SEED", False),
+        ("OTHER_DOMAIN", False),
+    ],
+)
+def test_what_counts_as_configured(monkeypatch: pytest.MonkeyPatch, variable: str, counts: bool) -> None:
+    assert not configured()
+    monkeypatch.setenv(variable, "x")
+    assert configured() is counts
+
+
+def test_the_state_directory_of_a_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert user_state_dir() == tmp_path / "softman"
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")  # the specification says: ignore it then
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_state_dir() == tmp_path / ".local" / "state" / "softman"
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -1,6 +1,8 @@
 """The command ``softman demo``: starts a stack, lets the story happen, cleans up whatever happens."""
 
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,23 +59,27 @@ def _start(narrator: Narrator, directory: Path | None) -> Stack:
 
 def _look_next(narrator: Narrator, stack: Stack, *, keep: bool) -> None:
     narrator.chapter("Where to look next")
+    softman = _command_name()
     if not keep:
-        narrator.say("softman demo --keep     the same, and leaves it running (make demo ARGS=--keep)")
-        narrator.say("softman up              an empty stack to play with")
-        narrator.say("softman --help          all commands; docs/ has the rest")
+        narrator.say(f"{softman} demo --keep    the same, left running with Flower, logs and commands to look at it")
+        narrator.say(f"{softman} up             an empty stack to play with")
+        narrator.say(f"{softman} --help         all commands; docs/ has the rest")
         return
     flower = stack.flower
     if flower is not None:
-        narrator.say(f"Flower   {flower.url}  (user softman, password {flower.password})")
-    narrator.say(f"logs     {stack.directory / 'log'}")
-    narrator.say("softman status alice    softman ls -l alice    softman log alice    softman request bob")
-    narrator.say('eval "$(softman env)"; celery -A softman.app inspect active_queues; celery -A softman.app flower')
+        narrator.say(f"Flower    {flower.url}  (user softman, password {flower.password})")
+    narrator.say(f"logs      {stack.directory / 'log'}")
+    for arguments in (f"status {story.USER}", f"ls -l {story.USER} /", f"log {story.USER}", "request bob"):
+        narrator.say(f"command   {softman} {arguments}")
+    narrator.say(
+        f'Celery    eval "$({softman} env)"; {softman.removesuffix("softman")}celery -A softman.app inspect stats'
+    )
 
 
 def _end(narrator: Narrator, stack: Stack, *, keep: bool) -> None:
     if keep:
         stack.detach()
-        narrator.say("everything is left running; stop it with: softman down --purge")
+        narrator.say(f"everything is left running; stop it with: {_command_name()} down --purge")
         narrator.report("kept", f"directory {stack.directory}", directory=str(stack.directory))
         return
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
@@ -88,6 +94,16 @@ def _end(narrator: Narrator, stack: Stack, *, keep: bool) -> None:
     narrator.report("end", text, directory=str(stack.directory), seconds=took)
 
 
+def _command_name() -> str:
+    """How this person calls ``softman``: by name, or by its place when that is not on their PATH."""
+    place = Path(sys.executable).with_name("softman")
+    found = shutil.which("softman")
+    if found is not None and Path(found).samefile(place):
+        return "softman"
+    here = Path.cwd()
+    return str(place.relative_to(here) if place.is_relative_to(here) else place)
+
+
 def _fresh_demo_directory() -> Path:
     """Where a kept demo lives; what an earlier one left there, stopped, is removed."""
     directory = demo_directory()
@@ -96,7 +112,8 @@ def _fresh_demo_directory() -> Path:
     except NotFound:
         return directory
     if is_running(former):
-        msg = f"an earlier demo still runs in {directory}; stop it with: softman down --purge --directory {directory}"
+        stop = f"{_command_name()} down --purge --directory {directory}"
+        msg = f"an earlier demo still runs in {directory}; stop it with: {stop}"
         raise Busy(msg)
     former.stop(purge=True)
     return directory
