@@ -153,20 +153,12 @@ class CephServer(Server):
         Raises:
             ServiceUnavailable: it failed or took more than a minute; its messages are in the error.
         """
-        try:
-            done = subprocess.run(
-                [require_program(program), *arguments],
-                env=self.environment(),
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_COMMAND_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as exc:
-            msg = f"{program} did not end within {_COMMAND_SECONDS} s"
-            raise ServiceUnavailable(msg) from exc
+        done = self.place.processes.run(
+            [require_program(program), *arguments],
+            environment=self.environment(),
+            cwd=self.home,
+            seconds=_COMMAND_SECONDS,
+        )
         if done.returncode:
             msg = f"{program} failed ({done.returncode}): {done.stderr.strip()[-1000:]}"
             raise ServiceUnavailable(msg)

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -62,6 +63,13 @@ def base_environment() -> dict[str, str]:
     """What a child gets of our environment: locale and search path, and nothing that could carry a secret."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return {**inherited, "PATH": search_path()}
+
+
+def python_environment() -> dict[str, str]:
+    """For a child that is Python of ours: it finds the modules that we found, wherever it works, installed or not."""
+    ours = str(Path(__file__).resolve().parents[2])
+    inherited = os.environ.get("PYTHONPATH", "")
+    return {**base_environment(), "PYTHONPATH": os.pathsep.join(filter(None, (ours, inherited)))}
 
 
 def wait_until(
@@ -166,6 +174,8 @@ class ProcessTable:
         self._directory = directory
         self._marker = marker
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
 
     @property
     def _records(self) -> Path:
@@ -188,13 +198,15 @@ class ProcessTable:
         """
         self._records.mkdir(mode=0o700, exist_ok=True)
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with log.open("ab") as output:
-                child = self._popen(argv, output, {**environment, MARKER_VARIABLE: self._marker}, cwd)
-        except OSError as exc:
-            msg = f"{name} cannot be started: {exc}"
-            raise ServiceUnavailable(msg) from exc
-        self._children[name] = child
+        with self._lock:
+            self._refuse_when_closed(name)
+            try:
+                with log.open("ab") as output:
+                    child = self._popen(argv, output, {**environment, MARKER_VARIABLE: self._marker}, cwd)
+            except OSError as exc:
+                msg = f"{name} cannot be started: {exc}"
+                raise ServiceUnavailable(msg) from exc
+            self._children[name] = child
         identity = Identity.of(child.pid)
         if identity is None:
             child.wait()
@@ -202,6 +214,35 @@ class ProcessTable:
             raise ServiceUnavailable(msg)
         write_private(self._records / f"{name}.json", json.dumps({**asdict(identity), "program": argv[0]}))
         return identity
+
+    def run(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path, seconds: float
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a short command to its end; ``sweep`` ends it too.
+
+        Raises:
+            ServiceUnavailable: it cannot be started, or did not end in time.
+        """
+        self._refuse_when_closed(argv[0])
+        try:
+            return subprocess.run(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                env={**environment, MARKER_VARIABLE: self._marker},
+                cwd=cwd,
+                timeout=seconds,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            msg = f"{argv[0]} did not run: {exc}"
+            raise ServiceUnavailable(msg) from exc
+
+    def _refuse_when_closed(self, name: str) -> None:
+        if self._closed:
+            msg = f"{name} is not started: the stack is being stopped"
+            raise ServiceUnavailable(msg)
 
     @staticmethod
     def _popen(
@@ -272,11 +313,15 @@ class ProcessTable:
         (self._records / f"{name}.json").unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """SIGKILL for every process that carries the marker of this stack, but never for this program itself."""
+        """SIGKILL for every process that carries the marker of this stack, but never for this program itself.
+
+        Nothing is started through this table after that, by whichever thread.
+        """
+        with self._lock:
+            self._closed = True
         self._kill_all(lambda: [found for found in self._marked() if found.pid != os.getpid()], "the stack")
-        for child in self._children.values():
-            child.wait()
-        self._children.clear()
+        for child in tuple(self._children.values()):
+            child.poll()
 
     def detach(self) -> None:
         """Let the children outlive this program without a complaint about them."""

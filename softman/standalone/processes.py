@@ -6,14 +6,13 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from kombu.exceptions import OperationalError
 
 from softman.errors import ServiceUnavailable
 from softman.standalone.ports import LOOPBACK
-from softman.standalone.process import base_environment, wait_until
+from softman.standalone.process import python_environment, wait_until
 from softman.standalone.roles import Site, environment, settings
 from softman.tasks.client import client_app
 
@@ -31,14 +30,14 @@ class ProcessSpec:
         role: whose settings it gets.
         arguments: of ``python -m celery``.
         answers: whether it answers Celery's ping.
-        stage: processes of the first stage are stopped first: they bring work to those of the later ones.
+        stage: those of stage 0 are stopped first, for they bring work to those of stage 1.
     """
 
     name: str
     role: str
     arguments: tuple[str, ...]
     answers: bool = True
-    stage: int = 1
+    stage: int = 0
 
     @property
     def process(self) -> str:
@@ -59,29 +58,25 @@ class Flower:
         return f"http://{LOOPBACK}:{self.port}"
 
 
-def _worker(name: str, module: str, role: str, *options: str, stage: int = 1) -> ProcessSpec:
-    return ProcessSpec(
-        name, role, ("-A", f"workers.{module}", "worker", "-n", f"{name}@%h", "--loglevel=INFO", *options), stage=stage
-    )
+def _worker(name: str, role: str, *, stage: int = 0) -> ProcessSpec:
+    """The worker of ``workers.<name>``; without the second that workers take to get to know each other."""
+    quick = ("--without-mingle", "--without-gossip")
+    return ProcessSpec(name, role, ("-A", f"workers.{name}", "worker", "-n", f"{name}@%h", *quick), stage=stage)
 
 
-def process_specs(site: Site, flower: Flower | None) -> tuple[ProcessSpec, ...]:
+def process_specs(flower: Flower | None) -> tuple[ProcessSpec, ...]:
     """All processes of a small site: one worker per pool, beat, and Flower when it is wanted."""
-    schedule = site.directory / "state" / "beat-schedule"
-    beat = ProcessSpec(
-        "beat", "beat", ("-A", "workers.app", "beat", "--loglevel=INFO", "-s", str(schedule)), answers=False, stage=0
-    )
     specs = [
-        beat,
-        _worker("events", "events", "events", stage=0),
-        _worker("publisher", "publisher", "publisher"),
-        _worker("connector", "connector", "connector"),
-        _worker("stratum0", "stratum0", "stratum0", stage=2),
-        _worker("commit", "commit", "stratum0", stage=2),
+        ProcessSpec("beat", "beat", ("-A", "workers.app", "beat"), answers=False),
+        _worker("events", "events"),
+        _worker("publisher", "publisher"),
+        _worker("connector", "connector"),
+        _worker("stratum0", "stratum0", stage=1),
+        _worker("commit", "stratum0", stage=1),
     ]
     if flower is not None:
         arguments = ("-A", "softman.app", "flower", f"--address={LOOPBACK}", f"--port={flower.port}")
-        specs.append(ProcessSpec("flower", "client", arguments, answers=False, stage=0))
+        specs.append(ProcessSpec("flower", "client", arguments, answers=False))
     return tuple(specs)
 
 
@@ -93,10 +88,9 @@ def command(spec: ProcessSpec) -> list[str]:
 def child_environment(site: Site, spec: ProcessSpec, flower: Flower | None) -> dict[str, str]:
     """The whole environment of a process: its role's settings, and where Python finds us when it works elsewhere."""
     variables = {
-        **base_environment(),
+        **python_environment(),
         **environment(site, spec.role),
         "HOME": str(site.directory / "state"),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "PYTHONUNBUFFERED": "1",
     }
     if spec.name == "flower" and flower is not None:

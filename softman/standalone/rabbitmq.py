@@ -15,7 +15,6 @@ import json
 import os
 import secrets
 import socket
-import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
@@ -107,14 +106,11 @@ class RabbitServer(Server):
         Raises:
             ServiceUnavailable: it failed; its messages are in the error.
         """
-        done = subprocess.run(
+        done = self.place.processes.run(
             [str(self._slim_home / "sbin" / "rabbitmqctl"), *arguments],
-            env=self.environment(),
+            environment=self.environment(),
             cwd=self.home,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
+            seconds=seconds,
         )
         if done.returncode:
             msg = (

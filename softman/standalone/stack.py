@@ -22,7 +22,7 @@ from softman.standalone.ceph import CephServer
 from softman.standalone.nginx import WebServer
 from softman.standalone.packages import ensure_packages
 from softman.standalone.ports import PortHold
-from softman.standalone.process import ProcessTable, base_environment
+from softman.standalone.process import ProcessTable, python_environment
 from softman.standalone.processes import WORKERS, Flower, process_specs, wait_ready
 from softman.standalone.rabbitmq import RabbitServer
 from softman.standalone.record import (
@@ -164,7 +164,7 @@ class Stack:
             self._spawn_supervisor()
             if port is not None:
                 self._ports.release(port)
-            wait_ready(self, process_specs(self, listener), listener, seconds=seconds)
+            wait_ready(self, process_specs(listener), listener, seconds=seconds)
         except BaseException:
             self.stop_workers(grace=0)
             raise
@@ -174,7 +174,7 @@ class Stack:
             _SUPERVISOR,
             [sys.executable, "-m", "softman.standalone.supervisor", str(self.directory)],
             log=self.directory / "log" / "supervisor.log",
-            environment={**base_environment(), "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            environment=python_environment(),
             cwd=self.directory,
         )
 

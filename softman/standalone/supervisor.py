@@ -119,7 +119,9 @@ class Supervisor:
     def _stop_all(self) -> None:
         by_stage = sorted(self._children, key=attrgetter("spec.stage"))
         for _stage, children in groupby(by_stage, key=attrgetter("spec.stage")):
-            self._stack.processes.stop_all([child.spec.process for child in children], grace=_STOP_SECONDS)
+            names = [child.spec.process for child in children]
+            self._stack.processes.stop_all(names, grace=_STOP_SECONDS)
+            _log.info("processes stopped", processes=names)
         self._running.clear()
         self._write_status()
 
@@ -144,7 +146,7 @@ def main(arguments: list[str]) -> int:
     except (ValueError, SoftmanError) as exc:
         _log.error("no stack to supervise", reason=str(exc))
         return 2
-    supervisor = Supervisor(stack, process_specs(stack, stack.flower))
+    supervisor = Supervisor(stack, process_specs(stack.flower))
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         _log.info("stopping", signal=signal.Signals(number).name)

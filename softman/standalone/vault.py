@@ -8,7 +8,6 @@ import sys
 import urllib.request
 from dataclasses import replace
 from http import HTTPStatus
-from pathlib import Path
 
 from hvac.exceptions import VaultError
 from pydantic import SecretStr
@@ -19,7 +18,7 @@ from softman.adapters.vault_setup import set_up_vault
 from softman.errors import PermanentError, ServiceUnavailable
 from softman.settings import VaultSettings
 from softman.standalone.ports import LOOPBACK
-from softman.standalone.process import base_environment, find_program, write_private
+from softman.standalone.process import base_environment, find_program, python_environment, write_private
 from softman.standalone.server import Server
 
 
@@ -74,8 +73,12 @@ class VaultServer(Server):
 
     def environment(self) -> dict[str, str]:
         """The root token goes to a real server by the environment, which other users cannot read."""
-        real = {f"{prefix}_DEV_ROOT_TOKEN_ID": self.root_token for prefix in ("BAO", "VAULT")}
-        return {**super().environment(), **(real if self.program != "stand-in" else _module_path())}
+        if self.program == "stand-in":
+            return {**python_environment(), **super().environment()}
+        return {
+            **super().environment(),
+            **{f"{prefix}_DEV_ROOT_TOKEN_ID": self.root_token for prefix in ("BAO", "VAULT")},
+        }
 
     def _command(self) -> list[str]:
         program = find_program(self.program)
@@ -118,8 +121,3 @@ class VaultServer(Server):
             credentials[f"{access.role}_role_id"] = access.role_id
             credentials[f"{access.role}_secret_id"] = access.secret_id.get_secret_value()
         self.facts = replace(self.facts, secrets={**self.facts.secrets, **credentials})
-
-
-def _module_path() -> dict[str, str]:
-    """Where a child that runs in another directory finds the package when it is not installed."""
-    return {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
