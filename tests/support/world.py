@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from softman.cvmfs.repository import Repository
-
 from softman.adapters.memory import MemoryBuckets, MemoryPendingKeys, MemoryRecords
 from softman.adapters.memory_vault import MemoryKeyVault, MemoryRegistry, MemoryVault
 from softman.adapters.vault_layout import Role
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.reader import RepositoryReader
+from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
 from softman.model import CommitAnswer, CommitRequest, Kind, RepositoryName, Turn
