@@ -6,15 +6,20 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from softman.cvmfs.candidate import ACCEPTED, FAILED, REJECTED, Request
-from softman.cvmfs.errors import CandidateRejected, CvmfsError, StoreUnavailable
-from softman.cvmfs.format.hashes import ContentHash, ObjectKind
+from softman.cvmfs.errors import CandidateRejected, CvmfsError, ObjectMissing, StoreUnavailable
+from softman.cvmfs.fetch import ObjectFetcher
+from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, ObjectKind
+from softman.cvmfs.format.manifest import Manifest
+from softman.cvmfs.format.objects import PIECE_SIZE, compressed_bound
+from softman.cvmfs.staging import open_staged, staged_name
+from softman.cvmfs.store.base import Store
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 # Neither site packages nor the caller's environment: a faster start, and nothing to find for whoever breaks SQLite.
@@ -50,6 +55,103 @@ class Report:
     entries: int
     bytes: int
     objects: tuple[tuple[ContentHash, ObjectKind], ...]
+
+
+class StagedStore(Store, Protocol):
+    """A store beside which publishers stage."""
+
+    @property
+    def staging_root(self) -> Path:
+        """The directory of the staging areas, one per transaction."""
+
+
+def inspect_staged(
+    store: StagedStore,
+    current: Manifest,
+    candidate: ContentHash,
+    transaction: str,
+    limits: Limits,
+    *,
+    now: int,
+    work: Path,
+) -> Report:
+    """Inspect a candidate that a publisher staged, as the successor of the revision in force.
+
+    Args:
+        store: of the repository.
+        current: the manifest in force.
+        candidate: the root catalog to inspect.
+        transaction: in whose staging area it lies.
+        limits: what to accept.
+        now: Unix time, seconds.
+        work: an empty directory for copies and scratch files.
+
+    Raises:
+        CandidateRejected: it is not there, is not what it is named, or breaks a rule.
+        StoreUnavailable: the storage or this machine cannot do it now.
+    """
+    largest = max(limits.max_catalog_bytes, current.root_size)
+    mine, base = work / "candidate.z", work / "base.z"
+    _take(store, transaction, candidate, mine, compressed_bound(limits.max_catalog_bytes))
+    fetcher = ObjectFetcher(store, work_dir=work)
+    with fetcher.open(current.root_hash, ObjectKind.CATALOG, max_stored=compressed_bound(largest)) as file:
+        _copy(file.read, base)
+    request = Request(
+        candidate=str(mine),
+        base=str(base),
+        work=str(work),
+        base_revision=current.revision,
+        base_root_hash=str(current.root_hash),
+        ttl=current.ttl,
+        now=now,
+        algorithm=candidate.algorithm.value,
+        max_entries=limits.max_entries,
+        max_bytes=limits.max_bytes,
+        max_catalog_bytes=limits.max_catalog_bytes,
+        lease_path=os.fsdecode(limits.lease_path),
+        memory_bytes=limits.memory_bytes,
+        cpu_seconds=limits.cpu_seconds,
+        file_bytes=4 * largest,
+    )
+    return run_inspection(request, timeout=limits.timeout)
+
+
+def _take(store: StagedStore, transaction: str, candidate: ContentHash, target: Path, max_size: int) -> None:
+    """Copy the staged catalog out of the publisher's reach, then hash the copy.
+
+    An earlier attempt at the same commit may have promoted it already.
+    """
+    name = staged_name(candidate, ObjectKind.CATALOG)
+    try:
+        with ExitStack() as opened:
+            try:
+                file = opened.enter_context(open_staged(store.staging_root, transaction, name))
+            except ObjectMissing:
+                fetcher = ObjectFetcher(store, work_dir=target.parent)
+                file = opened.enter_context(fetcher.open(candidate, ObjectKind.CATALOG, max_stored=max_size))
+            found = _copy(file.read, target, candidate.algorithm, max_size)
+    except ObjectMissing as exc:
+        raise CandidateRejected(f"the candidate {candidate} is not in the staging area") from exc
+    if found != candidate:
+        raise CandidateRejected(f"the staged catalog {name} has the hash {found}")
+
+
+def _copy(
+    read: Callable[[int], bytes],
+    target: Path,
+    algorithm: HashAlgorithm = HashAlgorithm.SHA1,
+    max_size: int | None = None,
+) -> ContentHash:
+    """Copy a stream to a new file; the hash of what was written."""
+    hasher, size = Hasher(algorithm), 0
+    with target.open("xb") as file:
+        while piece := read(PIECE_SIZE):
+            size += len(piece)
+            if max_size is not None and size > max_size:
+                raise CandidateRejected(f"the candidate has more than {max_size} bytes as stored")
+            hasher.update(piece)
+            file.write(piece)
+    return hasher.finish()
 
 
 def run_inspection(request: Request, *, timeout: float) -> Report:

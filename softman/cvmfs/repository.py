@@ -12,9 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
-from softman.cvmfs.candidate import Request
 from softman.cvmfs.errors import (
     CandidateRejected,
     FormatError,
@@ -27,13 +25,12 @@ from softman.cvmfs.errors import (
     TooLarge,
     WrongRepository,
 )
-from softman.cvmfs.fetch import ObjectFetcher
 from softman.cvmfs.format.catalog_writer import create_catalog, root_entry
-from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, ObjectKind, hash_bytes
+from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, ObjectKind, hash_bytes
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.format.manifest import MANIFEST_NAME, MAX_MANIFEST_SIZE, Manifest
 from softman.cvmfs.format.names import check_repository_name
-from softman.cvmfs.format.objects import PIECE_SIZE, compress, compress_stock, compressed_bound
+from softman.cvmfs.format.objects import compress, compress_stock
 from softman.cvmfs.format.reflog import REFLOG_NAME, ReferenceKind, Reflog
 from softman.cvmfs.format.signature import (
     fingerprint,
@@ -44,9 +41,8 @@ from softman.cvmfs.format.signature import (
     verify_whitelist_signature,
 )
 from softman.cvmfs.format.whitelist import MAX_WHITELIST_SIZE, WHITELIST_NAME, Whitelist
-from softman.cvmfs.inspector import Limits, Report, run_inspection
-from softman.cvmfs.staging import check_transaction_id, discard_area, open_staged, staged_name, sweep_staging
-from softman.cvmfs.store.base import Store
+from softman.cvmfs.inspector import Limits, StagedStore, inspect_staged
+from softman.cvmfs.staging import check_transaction_id, discard_area, staged_name, sweep_staging
 from softman.cvmfs.verify import check_manifest
 
 __all__ = ["Limits", "Repository", "StagedStore"]
@@ -57,14 +53,6 @@ _MASTER_REPLICA_TEXT = b"This file marks the repository as replicatable to strat
 _METAINFO = b"{}"
 _MAX_REFLOG_SIZE = 512 * 1024 * 1024
 _EXPIRED = datetime.min.replace(tzinfo=UTC)
-
-
-class StagedStore(Store, Protocol):
-    """A store beside which publishers stage."""
-
-    @property
-    def staging_root(self) -> Path:
-        """The directory of the staging areas, one per transaction."""
 
 
 class Repository:
@@ -237,7 +225,10 @@ class Repository:
             raise CandidateRejected(f"{candidate} is not hashed like the rest of the repository")
         try:
             check_transaction_id(transaction)
-            report = self._inspect(current, candidate, transaction, limits)
+            with self._scratch() as work:
+                report = inspect_staged(
+                    self._store, current, candidate, transaction, limits, now=self._seconds(), work=work
+                )
             self._promote(transaction, [*report.objects, (candidate, ObjectKind.CATALOG)])
         except (HashMismatch, PathError) as exc:
             raise CandidateRejected(str(exc)) from exc
@@ -251,44 +242,6 @@ class Repository:
                 published_at=max(self._seconds(), current.published_at),
             )
         )
-
-    def _inspect(self, current: Manifest, candidate: ContentHash, transaction: str, limits: Limits) -> Report:
-        largest = max(limits.max_catalog_bytes, current.root_size)
-        with self._scratch() as work:
-            self._take(transaction, candidate, work / "candidate.z", compressed_bound(limits.max_catalog_bytes))
-            fetcher = ObjectFetcher(self._store, work_dir=work)
-            bound = compressed_bound(largest)
-            with fetcher.open(current.root_hash, ObjectKind.CATALOG, max_stored=bound) as base:
-                _copy(base.read, work / "base.z")
-            request = Request(
-                candidate=str(work / "candidate.z"),
-                base=str(work / "base.z"),
-                work=str(work),
-                base_revision=current.revision,
-                base_root_hash=str(current.root_hash),
-                ttl=current.ttl,
-                now=self._seconds(),
-                algorithm=candidate.algorithm.value,
-                max_entries=limits.max_entries,
-                max_bytes=limits.max_bytes,
-                max_catalog_bytes=limits.max_catalog_bytes,
-                lease_path=limits.lease_path.decode("utf-8", "surrogateescape"),
-                memory_bytes=limits.memory_bytes,
-                cpu_seconds=limits.cpu_seconds,
-                file_bytes=4 * largest,
-            )
-            return run_inspection(request, timeout=limits.timeout)
-
-    def _take(self, transaction: str, candidate: ContentHash, target: Path, max_size: int) -> None:
-        """Copy the staged catalog out of the publisher's reach, then hash the copy."""
-        name = staged_name(candidate, ObjectKind.CATALOG)
-        try:
-            with open_staged(self._store.staging_root, transaction, name) as file:
-                found = _copy(file.read, target, candidate.algorithm, max_size)
-        except ObjectMissing as exc:
-            raise CandidateRejected(f"the candidate {candidate} is not in the staging area: {exc}") from exc
-        if found != candidate:
-            raise CandidateRejected(f"the staged catalog {name} has the hash {found}")
 
     def _promote(self, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:
         """Store what is staged; everything must be staged or stored before anything is."""
@@ -344,7 +297,10 @@ class Repository:
             return Reflog.create(self.name)
 
     def _whitelist(self) -> Whitelist:
-        read = Whitelist.from_bytes(self._store.get(WHITELIST_NAME, max_size=MAX_WHITELIST_SIZE))
+        try:
+            read = Whitelist.from_bytes(self._store.get(WHITELIST_NAME, max_size=MAX_WHITELIST_SIZE))
+        except (SignatureInvalid, TooLarge) as exc:  # not signed at all, which is not signed by somebody else
+            raise FormatError(f"no whitelist: {exc}") from exc
         verify_whitelist_signature(read.signed, self._keys.public_key)
         if read.whitelist.repository != self.name:
             raise WrongRepository(f"the whitelist is for {read.whitelist.repository}, not {self.name}")
@@ -383,21 +339,3 @@ class Repository:
     def _scratch(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="softman-", dir=self._work_dir) as directory:
             yield Path(directory)
-
-
-def _copy(
-    read: Callable[[int], bytes],
-    target: Path,
-    algorithm: HashAlgorithm = HashAlgorithm.SHA1,
-    max_size: int | None = None,
-) -> ContentHash:
-    """Copy a stream to a new file; the hash of what was written."""
-    hasher, size = Hasher(algorithm), 0
-    with target.open("xb") as file:
-        while piece := read(PIECE_SIZE):
-            size += len(piece)
-            if max_size is not None and size > max_size:
-                raise CandidateRejected(f"the candidate has more than {max_size} bytes as stored")
-            hasher.update(piece)
-            file.write(piece)
-    return hasher.finish()
