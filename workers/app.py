@@ -29,6 +29,7 @@ def beat_settings(chosen: Settings) -> dict[str, Any]:
             }
             for periodic in SCHEDULE
         },
+        "beat_scheduler": "workers.pool:BeatScheduler",
         "beat_schedule_filename": str(chosen.state_dir / "beat-schedule"),
     }
 

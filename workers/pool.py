@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
+from celery.beat import PersistentScheduler
 
 from softman.errors import PermanentError, TransientError
 from softman.log import bind_context, clear_context, configure_logging
@@ -86,7 +87,12 @@ def _clear_log_context(**_: Any) -> None:
     clear_context()
 
 
-@signals.beat_init.connect(dispatch_uid="softman.state_dir")
-def _make_state_dir(**_: Any) -> None:
-    """Beat keeps its last run times in a file there."""
-    Path(settings().state_dir).mkdir(parents=True, exist_ok=True)
+class BeatScheduler(PersistentScheduler):
+    """Celery's scheduler, which remembers its last runs in a file; the file's folder is made when it is not there."""
+
+    schedule_filename: str
+
+    def setup_schedule(self) -> None:
+        """Open the file and take in the table."""
+        Path(self.schedule_filename).parent.mkdir(parents=True, exist_ok=True)
+        super().setup_schedule()

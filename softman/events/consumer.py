@@ -184,12 +184,12 @@ class EventConsumer:
 
     def _step(self, connection: Connection) -> None:
         batch = self._batch
-        wait = IDLE_SECONDS if not batch.count else batch.due - time.monotonic()
-        if batch.count and (wait <= 0 or batch.count >= self._settings.fold_events):
+        left = batch.due - time.monotonic() if batch.count else IDLE_SECONDS
+        if left <= 0 or batch.count >= self._settings.fold_events:
             self._flush()
             return
         with suppress(TimeoutError):
-            connection.drain_events(timeout=wait)
+            connection.drain_events(timeout=min(left, IDLE_SECONDS))
         connection.heartbeat_check()
 
     def _declare(self) -> None:

@@ -66,7 +66,6 @@ def _tasks() -> dict[str, Any]:
         "task_publish_retry": True,
         "task_publish_retry_policy": _RETRY_PUBLISH,
         "task_send_sent_event": True,
-        "task_track_started": True,
     }
 
 

@@ -1,7 +1,7 @@
 """The result backend: Celery's Redis backend that takes the loss of Redis for what it is, the loss of a cache.
 
-Celery's own lets the connection error out of the task's tracer, and work that is done counts as failed; raised in the
-worker's main process it may end the worker.
+Celery's own lets the error of the lost connection out: before a task begins, and the task is dropped without having
+run; after it, and work that is done counts as failed.
 """
 
 from typing import Any
@@ -16,10 +16,13 @@ _log = get_logger(__name__)
 class ResultBackend(RedisBackend):
     """Stores results as long as Redis answers, and logs when it does not."""
 
-    def set(self, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+    def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
         """Store a result; a lost one is logged, and whoever waits for it runs into their own time limit."""
         try:
-            return super().set(key, value, *args, **kwargs)
+            return super().store_result(task_id, result, state, *args, **kwargs)
         except self.connection_errors as exc:  # type: ignore[attr-defined]
-            _log.warning("result is lost", key=str(key), error=str(exc))
-            return None
+            _log.warning("result is lost", id=task_id, state=state, error=str(exc))
+            return result
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        """Subscribe to nothing yet: asking for work needs no Redis. Whoever waits for the result subscribes then."""
