@@ -16,14 +16,20 @@ from softman.standalone.stack import Stack
 REQUIRE_STACK = "SOFTMAN_REQUIRE_STACK"
 _UNIT = Path(__file__).parent / "unit"
 _SCRUBBED = ("SOFTMAN_", "AWS_", "VAULT_", "BAO_", "CELERY_", "RABBITMQ_", "CEPH_")
+_FOR_THE_TESTS = {REQUIRE_STACK, "SOFTMAN_CHAOS_SEED"}
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _STACK_REQUIRED = os.environ.get(REQUIRE_STACK) == "1"
 
 
+def _foreign() -> list[str]:
+    return [
+        name for name in os.environ if (name.startswith(_SCRUBBED) or name in _PROXIES) and name not in _FOR_THE_TESTS
+    ]
+
+
 def _scrub() -> None:
-    for name in list(os.environ):
-        if name.startswith(_SCRUBBED) or name in _PROXIES:
-            del os.environ[name]
+    for name in _foreign():
+        del os.environ[name]
 
 
 _scrub()  # before any test module is imported: some libraries read the environment at import
@@ -32,9 +38,8 @@ _scrub()  # before any test module is imported: some libraries read the environm
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the caller's settings, credentials or proxies; none leaves its own behind."""
-    for name in list(os.environ):
-        if name.startswith(_SCRUBBED) or name in _PROXIES:
-            monkeypatch.delenv(name)
+    for name in _foreign():
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
