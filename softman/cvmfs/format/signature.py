@@ -81,7 +81,7 @@ def sign_manifest(text: bytes, private_key: bytes, algorithm: HashAlgorithm) -> 
         FormatError: ``private_key`` is no RSA private key in PEM, or ``text`` is no text to be signed.
     """
     printed = _signable(text, algorithm)
-    signature = load_private_key(private_key).sign(printed, padding.PKCS1v15(), _MANIFEST_DIGEST)
+    signature = load_private_key(private_key, checked=False).sign(printed, padding.PKCS1v15(), _MANIFEST_DIGEST)
     return text + _SEPARATOR + printed + b"\n" + signature
 
 
@@ -97,7 +97,7 @@ def sign_whitelist(text: bytes, master_key: bytes, algorithm: HashAlgorithm) -> 
         FormatError: ``master_key`` is no RSA private key in PEM, or ``text`` is no text to be signed.
     """
     printed = _signable(text, algorithm)
-    signature = load_private_key(master_key).sign(printed, padding.PKCS1v15(), utils.NoDigestInfo())
+    signature = load_private_key(master_key, checked=False).sign(printed, padding.PKCS1v15(), utils.NoDigestInfo())
     return text + _SEPARATOR + printed + b"\n" + signature
 
 
@@ -150,14 +150,19 @@ def load_certificate(pem: bytes) -> x509.Certificate:
         raise FormatError(f"not a certificate in PEM: {error}") from error
 
 
-def load_private_key(pem: bytes) -> rsa.RSAPrivateKey:
+def load_private_key(pem: bytes, *, checked: bool = True) -> rsa.RSAPrivateKey:
     """Parse an unencrypted RSA private key, PKCS#1 or PKCS#8.
+
+    Args:
+        pem: the key.
+        checked: look whether its numbers belong together, which takes 40 ms. Signing leaves it out: a repository's keys
+            are checked when it is made, and a signature by a broken key fails verification.
 
     Raises:
         FormatError: not an RSA private key in PEM of 1024 to 8192 bits.
     """
     try:
-        key = serialization.load_pem_private_key(pem, password=None)
+        key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=not checked)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         msg = "not an unencrypted private key in PEM"  # never with the parser's words: they may quote the key
         raise FormatError(msg) from error
