@@ -29,6 +29,9 @@ PAGE = 1000
 """Keys of a listing page, the most that S3 gives."""
 _NOT_FOUND = 404
 
+_DRAINED = 256 * 1024
+"""Bodies of up to so many bytes are read to their end, so that their connection serves the next request."""
+
 
 class S3Buckets:
     """``BucketReader`` on boto3. Threads may share it.
@@ -97,7 +100,7 @@ class S3Buckets:
 
     @contextmanager
     def read(self, bucket: str, key: str) -> Iterator["S3Body | None"]:
-        """See ``BucketReader.read``; what is not read of the body is not transferred.
+        """See ``BucketReader.read``; the rest of a large body that is not read is not transferred.
 
         Raises:
             NotFound: the bucket does not exist.
@@ -110,8 +113,12 @@ class S3Buckets:
         if answer is None:
             yield None
             return
+        info = _from_headers(key, answer)
         with closing(answer["Body"]) as stream:
-            yield S3Body(_from_headers(key, answer), stream, bucket)
+            yield S3Body(info, stream, bucket)
+            if info.size <= _DRAINED:  # reading the rest of a small one is cheaper than a new connection
+                with translated(S3_TABLE, f"read an object of bucket {bucket}"):
+                    stream.read()
 
     @staticmethod
     def _missing(exc: ClientError, bucket: str) -> None:
