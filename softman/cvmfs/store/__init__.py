@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from softman.cvmfs.errors import FormatError
-from softman.cvmfs.store.base import Readable, ReadableStore, Store, check_name
+from softman.cvmfs.store.base import Readable, ReadableStore, Store, StoredFile, check_name
 from softman.cvmfs.store.http import HttpStore
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.store.memory import MemoryStore
@@ -19,6 +19,7 @@ __all__ = [
     "Readable",
     "ReadableStore",
     "Store",
+    "StoredFile",
     "check_name",
     "open_store",
 ]

@@ -1,8 +1,9 @@
 """What reader and writer ask of a store, and the names that files in it can have."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,15 @@ _NAME = re.compile(
     rf"|\.cvmfsalt-[0-9a-f]{{2}}{_HASH_REST}[CHXM]"  # an object by its alternative path
     r"|\.cvmfs[a-z_.]{1,40}"  # manifest, whitelist, reflog and the like
 )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as a listing shows it; ``size`` in bytes, ``modified`` in seconds of Unix time by the store's clock."""
+
+    name: str
+    size: int
+    modified: float
 
 
 class Readable(Protocol):
@@ -87,6 +97,31 @@ class Store(ReadableStore, Protocol):
             HashMismatch: its content has another hash; nothing was stored.
         """
 
+    def is_stored(self, content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:
+        """Whether an object is there in full.
+
+        To be asked, instead of ``exists``, before something new refers to the object: where ``sync`` matters, a loss
+        of power can leave a file that is too short under the object's name.
+
+        Args:
+            content: the object's hash.
+            kind: its kind.
+            size: its bytes as stored, when known; without it a file that ``sync`` may not have covered is hashed.
+        """
+
+    def listing(self, prefix: str = "") -> Iterator[StoredFile]:
+        """The files whose names begin with ``prefix``, sorted by name, fetched as the caller goes on.
+
+        For checks and for garbage collection; nothing that readers wait for may need it. What is staged, and what no
+        repository has, is left out. A file that comes or goes meanwhile may be there or not.
+        """
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """The names that ``listing`` gives."""
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens when it is not there."""
+
     def sync(self) -> None:
         """Return when everything stored so far would survive a loss of power."""
 
@@ -104,6 +139,11 @@ class Store(ReadableStore, Protocol):
         """
 
 
+def is_name(name: str) -> bool:
+    """Whether a file of a repository can have this name."""
+    return _NAME.fullmatch(name) is not None and ".." not in name
+
+
 def check_name(name: str) -> str:
     """Give ``name`` back when a file of a repository can have it.
 
@@ -112,7 +152,7 @@ def check_name(name: str) -> str:
     Raises:
         FormatError: it is neither the name of an object nor of a ``.cvmfs*`` file.
     """
-    if _NAME.fullmatch(name) is None or ".." in name:
+    if not is_name(name):
         raise FormatError(f"not the name of a file in a repository: {name[:100]!r}")
     return name
 

@@ -20,7 +20,8 @@ from filelock import FileLock, Timeout
 from softman.cvmfs.errors import CvmfsError, HashMismatch, ObjectMissing, StoreError, StoreUnavailable
 from softman.cvmfs.format.hashes import ContentHash, Hasher, ObjectKind
 from softman.cvmfs.format.objects import PIECE_SIZE
-from softman.cvmfs.store.base import Readable, check_name, read_all
+from softman.cvmfs.format.reflog import REFLOG_NAME
+from softman.cvmfs.store.base import Readable, StoredFile, check_name, is_name, read_all
 
 LOCK_NAME: Final = ".cvmfs_softman.lock"
 
@@ -120,6 +121,42 @@ class LocalStore:
                 _compare(_hash(source, before.st_size, content, copy_to=descriptor), content, staged)
                 temporary.rename(target)
 
+    def is_stored(self, content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:
+        """See ``Store.is_stored``.
+
+        Whoever changes a repository writes the reflog, waits for ``sync`` and writes the manifest that names the
+        reflog. So what is older than the reflog was covered, and only younger objects of unknown size are hashed.
+        """
+        name = content.object_path(kind)
+        try:
+            with _os_errors(name):
+                status = self._path(name).lstat()
+                if not stat.S_ISREG(status.st_mode):
+                    return False
+                if size is not None:
+                    return status.st_size == size
+                return status.st_mtime_ns < self._barrier_mark() or self._has_hash(name, status.st_size, content)
+        except ObjectMissing:
+            return False
+
+    def listing(self, prefix: str = "") -> Iterator[StoredFile]:
+        """See ``Store.listing``."""
+        yield from self._list("", prefix)
+        if prefix.startswith("data/") or "data/".startswith(prefix):
+            for number in range(256):
+                directory = f"data/{number:02x}/"
+                if prefix.startswith(directory) or directory.startswith(prefix):
+                    yield from self._list(directory, prefix)
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """See ``Store.names``."""
+        return (file.name for file in self.listing(prefix))
+
+    def delete(self, name: str) -> None:
+        """See ``Store.delete``."""
+        with suppress(ObjectMissing), _os_errors(name):
+            self._path(name).unlink()
+
     def sync(self) -> None:
         """One barrier for the whole file system (``syncfs``)."""
         with _os_errors("data"):
@@ -146,6 +183,36 @@ class LocalStore:
 
     def _path(self, name: str) -> Path:
         return self.root / check_name(name)
+
+    def _barrier_mark(self) -> int:
+        """The time of the last barrier that is known, in nanoseconds; 0 for none."""
+        try:
+            return (self.root / REFLOG_NAME).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _has_hash(self, name: str, size: int, content: ContentHash) -> bool:
+        descriptor = os.open(self._path(name), _OPEN_STAGED)
+        try:
+            return _hash(descriptor, size, content) == content
+        finally:
+            os.close(descriptor)
+
+    def _list(self, directory: str, prefix: str) -> Iterator[StoredFile]:
+        with _os_errors(directory or "the repository"):
+            try:
+                entries = sorted(path.name for path in (self.root / directory).iterdir())
+            except FileNotFoundError:
+                return
+        for name in (directory + entry for entry in entries):
+            if name.startswith(prefix) and is_name(name) and name != LOCK_NAME:
+                try:
+                    with _os_errors(name):
+                        status = (self.root / name).lstat()
+                except ObjectMissing:  # removed meanwhile
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    yield StoredFile(name, status.st_size, status.st_mtime)
 
     def _is_ours(self, status: os.stat_result) -> bool:
         """Whether nobody else can change the file once it is renamed."""

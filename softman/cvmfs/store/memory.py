@@ -2,13 +2,14 @@
 
 import io
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from softman.cvmfs.errors import HashMismatch, ObjectMissing, StoreUnavailable
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes
-from softman.cvmfs.store.base import Readable, check_name, read_all
+from softman.cvmfs.store.base import Readable, StoredFile, check_name, is_name, read_all
 
 
 class MemoryStore:
@@ -20,6 +21,8 @@ class MemoryStore:
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self.files = {} if files is None else files
+        self.modified = dict.fromkeys(self.files, time.time())
+        """Unix time of each file; one that was put into ``files`` directly counts as very old."""
         self._lock = threading.Lock()
 
     def ensure_directories(self) -> None:
@@ -45,7 +48,7 @@ class MemoryStore:
     def put(self, name: str, data: bytes | Iterable[bytes], *, durable: bool = False) -> None:
         """See ``Store.put``."""
         del durable  # nothing here survives
-        self.files[check_name(name)] = data if isinstance(data, bytes) else b"".join(data)
+        self._store(check_name(name), data if isinstance(data, bytes) else b"".join(data))
 
     def promote(self, staged: Path, content: ContentHash, kind: ObjectKind) -> None:
         """See ``Store.promote``."""
@@ -55,7 +58,28 @@ class MemoryStore:
         found = hash_bytes(data, content.algorithm)
         if found != content:
             raise HashMismatch(f"staged {staged.name} has the hash {found}, not {content}")
-        self.files.setdefault(content.object_path(kind), data)
+        self._store(content.object_path(kind), data)
+
+    def is_stored(self, content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:
+        """See ``Store.is_stored``."""
+        data = self.files.get(content.object_path(kind))
+        return data is not None and size in {None, len(data)}
+
+    def listing(self, prefix: str = "") -> Iterator[StoredFile]:
+        """See ``Store.listing``."""
+        for name in sorted(name for name in self.files if name.startswith(prefix) and is_name(name)):
+            data = self.files.get(name)
+            if data is not None:
+                yield StoredFile(name, len(data), self.modified.get(name, 0.0))
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """See ``Store.names``."""
+        return (file.name for file in self.listing(prefix))
+
+    def delete(self, name: str) -> None:
+        """See ``Store.delete``."""
+        self.files.pop(check_name(name), None)
+        self.modified.pop(name, None)
 
     def sync(self) -> None:
         """Nothing to wait for."""
@@ -69,3 +93,7 @@ class MemoryStore:
             yield
         finally:
             self._lock.release()
+
+    def _store(self, name: str, data: bytes) -> None:
+        self.modified[name] = time.time()
+        self.files[name] = data

@@ -1,6 +1,7 @@
 """What every store promises: on disk, in memory, and, for reading, behind a web server."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -168,6 +169,43 @@ def test_a_staged_file_that_is_missing_or_a_link_is_refused(store: Store, staged
         with pytest.raises(ObjectMissing):
             store.promote(path, OBJECT, ObjectKind.FILE)
     assert not store.exists(NAME)
+
+
+def test_an_object_counts_as_stored_when_it_is_there_in_full(store: Store) -> None:
+    assert not store.is_stored(OBJECT, ObjectKind.FILE)
+    store.put(NAME, CONTENT)
+    assert store.is_stored(OBJECT, ObjectKind.FILE)
+    assert store.is_stored(OBJECT, ObjectKind.FILE, size=len(CONTENT))
+    assert not store.is_stored(OBJECT, ObjectKind.FILE, size=len(CONTENT) - 1)
+    assert not store.is_stored(OBJECT, ObjectKind.CHUNK)
+
+
+def test_files_are_listed_by_the_beginning_of_their_names(store: Store) -> None:
+    objects = sorted(hash_bytes(b"%d" % i).object_path(ObjectKind.CHUNK) for i in range(40))
+    for name in [*objects, ".cvmfspublished", ".cvmfsreflog"]:
+        store.put(name, b"content")
+    assert list(store.names()) == [".cvmfspublished", ".cvmfsreflog", *objects]
+    for prefix in ("data/", "data/1", objects[7][:7], objects[7], ".cvmfsp", "d", "nothing", "data/ab/zz", "data/txn/"):
+        assert list(store.names(prefix)) == [name for name in store.names() if name.startswith(prefix)]
+    listed = next(iter(store.listing(objects[3])))
+    assert (listed.name, listed.size) == (objects[3], 7)
+    assert abs(listed.modified - time.time()) < 60
+
+
+def test_what_is_staged_is_not_listed(store: Store, staged: Path) -> None:
+    assert staged.exists()
+    with store.lock("test.example.org"):
+        assert list(store.names()) == []
+
+
+def test_what_was_deleted_is_gone(store: Store) -> None:
+    store.put(NAME, CONTENT)
+    for _ in range(2):
+        store.delete(NAME)
+        assert not store.exists(NAME)
+    assert list(store.names()) == []
+    with pytest.raises(FormatError):
+        store.delete("data/../../x")
 
 
 def test_the_lock_keeps_others_out(store: Store) -> None:

@@ -136,6 +136,32 @@ def test_an_object_cut_short_by_a_crash_is_replaced(store: LocalStore, staged: P
     assert (store.root / NAME).read_bytes() == CONTENT
 
 
+def test_only_what_a_barrier_covered_is_trusted_by_its_name(store: LocalStore) -> None:
+    store.put(NAME, CONTENT[:-1])
+    path = store.root / NAME
+    assert not store.is_stored(OBJECT, ObjectKind.FILE)  # no barrier yet
+    store.put(".cvmfsreflog", b"reflog")
+    os.utime(path, (1_000_000, 1_000_000))
+    assert store.is_stored(OBJECT, ObjectKind.FILE)
+    assert not store.is_stored(OBJECT, ObjectKind.FILE, size=len(CONTENT))
+    os.utime(store.root / ".cvmfsreflog", (1_000_000, 1_000_000))
+    assert not store.is_stored(OBJECT, ObjectKind.FILE)  # as old as the mark may be after the barrier
+    path.write_bytes(CONTENT)
+    assert store.is_stored(OBJECT, ObjectKind.FILE)
+
+
+def test_a_link_in_place_of_an_object_is_none(store: LocalStore, staged: Path) -> None:
+    (store.root / NAME).symlink_to(staged)
+    assert not store.is_stored(OBJECT, ObjectKind.FILE)
+    assert list(store.names()) == []
+
+
+def test_the_lock_file_is_no_file_of_the_repository(store: LocalStore) -> None:
+    with store.lock("test.example.org"):
+        assert (store.root / ".cvmfs_softman.lock").exists()
+        assert list(store.names()) == []
+
+
 def test_an_object_that_is_there_becomes_young_again(store: LocalStore, staged: Path) -> None:
     store.put(NAME, CONTENT)
     os.utime(store.root / NAME, (0, 0))
