@@ -7,18 +7,24 @@ from typing import Any
 
 from softman import wiring
 from softman.errors import PermanentError
+from softman.log import bind_context, get_logger
 from softman.tasks.catalogue import COMMIT, COMMIT_REVISION
 from softman.tasks.payloads import commit_answer_to_json, commit_request_from_json, refusal_to_json
 from workers.base import settings, task
 from workers.pool import WorkerApp
+
+_log = get_logger(__name__)
 
 
 @task(COMMIT_REVISION, retries=3, longest_delay=5.0, keep_result=True, dead_letter=False)
 def commit(request: dict[str, Any]) -> dict[str, Any]:
     """Check a candidate and sign it. A refusal is an answer; the publisher that waits for it asks no second time."""
     try:
-        answer = wiring.stratum0(settings()).commit(commit_request_from_json(request))
+        wish = commit_request_from_json(request)
+        bind_context(repository=wish.repository, transaction=wish.transaction)
+        answer = wiring.stratum0(settings()).commit(wish)
     except PermanentError as exc:
+        _log.warning("candidate is refused", code=exc.code, error=str(exc))
         return refusal_to_json(exc)
     return commit_answer_to_json(answer)
 

@@ -27,13 +27,6 @@ def only_our_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.pool.BODIES", base.BODIES)
 
 
-@pytest.fixture
-def records(monkeypatch: pytest.MonkeyPatch) -> MemoryRecords:
-    kept = MemoryRecords()
-    monkeypatch.setattr(wiring, "records", lambda _settings: kept)
-    return kept
-
-
 def _run(*args: Any, **kwargs: Any) -> Any:
     """Run the one task there is, as a worker's tracer would."""
     return WorkerApp(STRATUM0).tasks[SPEC.name].apply(args, kwargs)

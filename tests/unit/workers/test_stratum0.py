@@ -1,10 +1,21 @@
 """When a provisioning chain is started again."""
 
+from typing import Any
+
 import pytest
 
-from softman.model import Link, LinkProgress, LinkState
-from workers.stratum0 import QUIET_AFTER_FAILURE_SECONDS, QUIET_SECONDS, stopped
+from softman import wiring
+from softman.adapters.memory import MemoryRecords
+from softman.model import Kind, Link, LinkProgress, LinkState, Owner, RegistryRecord, RepositoryName
+from workers.stratum0 import (
+    QUIET_AFTER_FAILURE_SECONDS,
+    QUIET_SECONDS,
+    provision,
+    resume_provisioning,
+    stopped,
+)
 
+NAME = RepositoryName("alice", "example.org")
 NOW = 1_000_000.0
 
 
@@ -33,3 +44,39 @@ def test_a_chain_is_left_alone_until_it_was_quiet_long_enough(state: LinkState, 
 def test_the_youngest_sign_of_life_counts() -> None:
     old, young = _link(LinkState.DONE, 10 * QUIET_AFTER_FAILURE_SECONDS), _link(LinkState.RUNNING, 1)
     assert not stopped([old, young], NOW)
+
+
+class Service:
+    """A stratum 0 that registers everything and has one unfinished repository."""
+
+    def request(self, user: str, subject: str, kind: Kind, group: str | None) -> RegistryRecord:
+        owner = Owner(user, subject, kind, group)
+        return RegistryRecord(RepositoryName(owner.label, "example.org"), owner)
+
+    def unfinished(self) -> list[RepositoryName]:
+        return [NAME]
+
+
+@pytest.fixture(autouse=True)
+def service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring, "stratum0", lambda _settings: Service())
+
+
+def test_provisioning_starts_the_chain_and_says_that_all_links_wait(sent: Any, records: MemoryRecords) -> None:
+    assert provision("alice", "sub-1") == {"repository": str(NAME), "chain": ["one", "two"]}
+    assert sent.chains == [NAME]
+    assert [(link.link, link.state) for link in records.links(NAME)] == [(link, LinkState.WAITING) for link in Link]
+
+
+def test_a_group_gets_the_repository_of_its_name(sent: Any, records: MemoryRecords) -> None:
+    del records
+    provision("alice", "sub-1", Kind.GROUP, "physics")
+    assert sent.chains == [RepositoryName("physics", "example.org")]
+
+
+def test_what_stopped_is_resumed_and_what_moves_is_not(sent: Any, records: MemoryRecords) -> None:
+    resume_provisioning()
+    assert sent.chains == [NAME]
+    assert {link.state for link in records.links(NAME)} == {LinkState.WAITING}
+    resume_provisioning()
+    assert sent.chains == [NAME]

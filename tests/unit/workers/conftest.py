@@ -1,0 +1,42 @@
+"""Task bodies as plain functions: what they send is noted, records are in memory."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from softman import wiring
+from softman.adapters.memory import MemoryRecords
+from softman.model import RepositoryName
+from softman.tasks.catalogue import TaskSpec
+
+
+@dataclass(slots=True)
+class Sent:
+    """Takes the place of ``TaskSender``."""
+
+    tasks: list[tuple[TaskSpec, tuple[object, ...], dict[str, Any]]] = field(default_factory=list)
+    chains: list[RepositoryName] = field(default_factory=list)
+
+    def send(self, spec: TaskSpec, *args: object, **options: Any) -> str:
+        self.tasks.append((spec, args, {name: value for name, value in options.items() if value is not None}))
+        return f"task {len(self.tasks)}"
+
+    def send_provisioning_chain(self, repository: RepositoryName) -> list[str]:
+        self.chains.append(repository)
+        return ["one", "two"]
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    noted = Sent()
+    for module in ("publisher", "stratum0"):
+        monkeypatch.setattr(f"workers.{module}.sender", lambda: noted)
+    return noted
+
+
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch) -> MemoryRecords:
+    kept = MemoryRecords()
+    monkeypatch.setattr(wiring, "records", lambda _settings: kept)
+    return kept

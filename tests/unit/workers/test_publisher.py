@@ -1,0 +1,148 @@
+"""What publishers' tasks ask for next."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from softman.adapters.memory import MemoryRecords
+from softman.errors import ServiceUnavailable
+from softman.model import Link, LinkProgress, LinkState, RepositoryName, Turn
+from softman.settings import Settings
+from softman.tasks.catalogue import (
+    ATTACH_PUBLISHER,
+    BULK,
+    CONNECT_BUCKET,
+    FIRST_SYNC,
+    PUBLISH_CHANGES,
+    RECONCILE_REPOSITORY,
+)
+from workers import publisher
+
+NAME = RepositoryName("alice", "example.org")
+
+
+@dataclass(slots=True)
+class Service:
+    """A publisher whose every turn is the same."""
+
+    turn: Turn
+    names: tuple[RepositoryName, ...] = (NAME,)
+
+    def publish_changes(self, _name: RepositoryName) -> Turn:
+        return self.turn
+
+    sync_everything = publish_changes
+
+    def repositories(self) -> list[RepositoryName]:
+        return list(self.names)
+
+    waiting = repositories
+
+
+def _use(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
+    monkeypatch.setattr(publisher, "_publisher", lambda: service)
+
+
+@pytest.mark.usefixtures("records")
+@pytest.mark.parametrize("body", [publisher.publish_changes, publisher.resync, publisher.first_sync])
+@pytest.mark.parametrize(
+    ("turn", "options"),
+    [
+        (Turn(revision=2), None),
+        (Turn(held_elsewhere=True), None),
+        (Turn(revision=2, again=True), {}),
+        (Turn(revision=2, again=True, bulk=True), {"queue": BULK}),
+    ],
+)
+def test_the_rest_of_the_work_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, sent: Any, body: Any, turn: Turn, options: Any
+) -> None:
+    _use(monkeypatch, Service(turn))
+    body(NAME)
+    assert sent.tasks == ([] if options is None else [(PUBLISH_CHANGES, (str(NAME),), options)])
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (Turn(), "nothing to publish"),
+        (Turn(revision=2), "revision 2"),
+        (Turn(held_elsewhere=True), "another publisher is at work and does it"),
+        (Turn(revision=3, again=True), "revision 3; more follows"),
+    ],
+)
+def test_a_resync_says_what_it_did(monkeypatch: pytest.MonkeyPatch, sent: Any, turn: Turn, words: str) -> None:
+    del sent
+    _use(monkeypatch, Service(turn))
+    assert publisher.resync(NAME) == words
+
+
+def test_a_first_sync_of_several_tasks_is_ended_by_the_last(
+    monkeypatch: pytest.MonkeyPatch, sent: Any, records: MemoryRecords
+) -> None:
+    records.set_link(NAME, LinkProgress(Link.FIRST_SYNC, LinkState.RUNNING, 1.0))
+    _use(monkeypatch, Service(Turn(revision=2, again=True, bulk=True)))
+    assert publisher.first_sync(NAME) is None
+    publisher.publish_changes(NAME)
+    assert [link.state for link in records.links(NAME)] == [LinkState.RUNNING]
+    _use(monkeypatch, Service(Turn(revision=4)))
+    publisher.publish_changes(NAME)
+    assert [(link.state, link.detail) for link in records.links(NAME)] == [(LinkState.DONE, "revision 4")]
+    assert len(sent.tasks) == 2
+
+
+def test_reconciliation_is_spread_over_the_period_and_does_not_pile_up(
+    monkeypatch: pytest.MonkeyPatch, sent: Any
+) -> None:
+    names = tuple(RepositoryName(f"user{number}", "example.org") for number in range(4))
+    _use(monkeypatch, Service(Turn(), names))
+    monkeypatch.setattr(publisher, "settings", lambda: Settings(reconcile_seconds=100))
+    publisher.reconcile()
+    assert sent.tasks == [
+        (RECONCILE_REPOSITORY, (str(name),), {"countdown": 25.0 * place, "expires": 25.0 * place + 100})
+        for place, name in enumerate(names)
+    ]
+
+
+def test_reconciliation_of_nothing_asks_for_nothing(monkeypatch: pytest.MonkeyPatch, sent: Any) -> None:
+    _use(monkeypatch, Service(Turn(), ()))
+    publisher.reconcile()
+    assert sent.tasks == []
+
+
+def test_reconciliation_connects_the_bucket_and_compares(
+    monkeypatch: pytest.MonkeyPatch, sent: Any, records: MemoryRecords
+) -> None:
+    records.set_link(NAME, LinkProgress(Link.FIRST_SYNC, LinkState.DONE, 1.0))
+    _use(monkeypatch, Service(Turn(revision=2, again=True)))
+    publisher.reconcile_repository(NAME)
+    assert [task[0] for task in sent.tasks] == [CONNECT_BUCKET, PUBLISH_CHANGES]
+
+
+def test_reconciliation_redoes_links_that_stopped(
+    monkeypatch: pytest.MonkeyPatch, sent: Any, records: MemoryRecords
+) -> None:
+    for link, state in zip(Link, [*[LinkState.DONE] * 2, *[LinkState.FAILED] * 3], strict=True):
+        records.set_link(NAME, LinkProgress(link, state, 1.0))
+    _use(monkeypatch, Service(Turn()))
+    publisher.reconcile_repository(NAME)
+    assert [task[0] for task in sent.tasks] == [ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC]
+
+
+def test_reconciliation_works_without_redis(monkeypatch: pytest.MonkeyPatch, sent: Any, records: MemoryRecords) -> None:
+    def away(_name: RepositoryName) -> list[LinkProgress]:
+        msg = "Redis does not answer"
+        raise ServiceUnavailable(msg)
+
+    monkeypatch.setattr(records, "links", away)
+    _use(monkeypatch, Service(Turn(revision=2)))
+    publisher.reconcile_repository(NAME)
+    publisher.publish_changes(NAME)
+    assert [task[0] for task in sent.tasks] == [CONNECT_BUCKET]
+
+
+def test_draining_asks_for_every_repository_that_waits(monkeypatch: pytest.MonkeyPatch, sent: Any) -> None:
+    _use(monkeypatch, Service(Turn()))
+    publisher.drain()
+    assert sent.tasks == [(PUBLISH_CHANGES, (str(NAME),), {})]
