@@ -10,6 +10,7 @@ from softman.cli.output import Output
 from softman.cli.places import is_running, running_stack, stack_directory
 from softman.cli.session import Session, common_options, pass_session
 from softman.errors import Busy, NotFound
+from softman.model import check_label
 from softman.standalone.packages import ensure_packages
 from softman.standalone.stack import Options, Stack
 
@@ -72,24 +73,37 @@ def down(session: Session, directory: Path | None, purge: bool) -> None:
 
 
 @click.command()
+@click.option("--user", help="Print the S3 settings of this user instead (AWS_*), who is made when there is none.")
 @_directory_option
 @common_options
 @pass_session
-def env(session: Session, directory: Path | None) -> None:
+def env(session: Session, directory: Path | None, user: str | None) -> None:
     """Print the settings of the embedded stack for a shell: eval "$(softman env)".
 
-    Other programs then reach it, such as: celery -A softman.app inspect active_queues. The values include passwords.
+    Other programs then reach it, such as: celery -A softman.app inspect active_queues. With --user alice, S3 clients
+    such as the AWS CLI and boto3 act as alice. The values include passwords.
     """
     stack = _find(directory)
     if stack is None or not is_running(stack):
         msg = "no embedded stack runs; start one with: softman up"
         raise NotFound(msg)
     output = session.output
+    variables = stack.environment() if user is None else _s3_variables(stack, user)
     if output.as_json:
-        output.record(stack.environment())
+        output.record(variables)
         return
-    for name, value in stack.environment().items():
+    for name, value in variables.items():
         output.line(f"export {name}={shlex.quote(value)}")
+
+
+def _s3_variables(stack: Stack, user: str) -> dict[str, str]:
+    keys = stack.create_s3_user(check_label(user, stack.domain))
+    return {
+        "AWS_ENDPOINT_URL": stack.s3_endpoint,
+        "AWS_DEFAULT_REGION": stack.settings().s3.region,
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+    }
 
 
 def _find(directory: Path | None) -> Stack | None:

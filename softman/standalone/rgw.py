@@ -135,12 +135,19 @@ class GatewayServer(Server):
         Raises:
             ServiceUnavailable: there is such a user already, or the cluster does not answer.
         """
-        made = self.admin("user", "create", f"--uid={uid}", f"--display-name={uid}", *extra)
-        keys = made.get("keys")
-        if not isinstance(keys, list) or not keys:
-            msg = f"radosgw-admin made the user {uid} without keys"
-            raise ServiceUnavailable(msg)
-        return S3Keys(str(keys[0]["access_key"]), str(keys[0]["secret_key"]))
+        return _keys_of(uid, self.admin("user", "create", f"--uid={uid}", f"--display-name={uid}", *extra))
+
+    def ensure_user(self, uid: str) -> S3Keys:
+        """The keys of a user, who is made when there is none: the connector makes users too.
+
+        Raises:
+            ServiceUnavailable: the cluster does not answer.
+        """
+        listed = self.admin("metadata", "list", "user", "--max-entries=100000")
+        known = listed.get("keys")
+        if isinstance(known, list) and uid in known:
+            return _keys_of(uid, self.admin("user", "info", f"--uid={uid}"))
+        return self.create_user(uid)
 
     def create_service_users(self) -> dict[str, S3Keys]:
         """Make softman's own users (decision 3): the connector may do everything, the reader only look at it.
@@ -160,3 +167,11 @@ class GatewayServer(Server):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(self.url + "/", timeout=5) as answer:
             return int(answer.status) == HTTPStatus.OK
+
+
+def _keys_of(uid: str, user: dict[str, object]) -> S3Keys:
+    keys = user.get("keys")
+    if not isinstance(keys, list) or not keys:
+        msg = f"the user {uid} of the object store has no keys"
+        raise ServiceUnavailable(msg)
+    return S3Keys(str(keys[0]["access_key"]), str(keys[0]["secret_key"]))

@@ -286,12 +286,12 @@ class Stack:
             raise NotFound(msg) from None
 
     def create_s3_user(self, uid: str) -> S3Keys:
-        """Make a user of the object store and remember its keys; one that exists keeps them."""
+        """The keys of a user of the object store, who is made when there is none."""
         with self._lock:
             known = self._record.users.get(uid)
             if known is not None:
                 return known
-            keys = self.rgw.create_user(uid)
+            keys = self.rgw.ensure_user(uid)
             self._record = replace(self._record, users={**self._record.users, uid: keys})
             self._save()
             return keys
