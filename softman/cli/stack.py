@@ -56,7 +56,7 @@ def up(session: Session, directory: Path | None, domain: str, install: bool, wor
 def down(session: Session, directory: Path | None, purge: bool) -> None:
     """Stop the embedded stack that "up" or "demo --keep" left running.
 
-    Keys, registry and repositories stay in its directory unless --purge is given; buckets are gone in any case.
+    Its directory with the logs stays unless --purge is given. The next "up" starts empty: buckets live in memory.
     """
     stack = _find(directory)
     was_running = stack is not None and is_running(stack)

@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from kombu.exceptions import OperationalError
@@ -85,12 +86,18 @@ def command(spec: ProcessSpec) -> list[str]:
     return [sys.executable, "-m", "celery", *spec.arguments]
 
 
+def scratch_directory(site: Site) -> Path:
+    """Where our processes keep temporary files; what a killed one leaves goes with the stack."""
+    return site.directory / "state" / "tmp"
+
+
 def child_environment(site: Site, spec: ProcessSpec, flower: Flower | None) -> dict[str, str]:
     """The whole environment of a process: its role's settings, and where Python finds us when it works elsewhere."""
     variables = {
         **python_environment(),
         **environment(site, spec.role),
         "HOME": str(site.directory / "state"),
+        "TMPDIR": str(scratch_directory(site)),
         "PYTHONUNBUFFERED": "1",
     }
     if spec.name == "flower" and flower is not None:

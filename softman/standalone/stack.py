@@ -41,6 +41,7 @@ from softman.standalone.vault import VaultServer
 from softman.tasks.queues import declare_all
 
 _SUPERVISOR = "supervisor"
+_LOGS = "log"
 _SERVICE_USERS = {"reader": READER, "connector": CONNECTOR}
 
 
@@ -84,8 +85,8 @@ class Stack:
         """Start all servers at the same time; returns when every one answers, and users and queues exist.
 
         Args:
-            directory: where; None makes a temporary directory. What a former stack left there is used again, but for
-                the object store, whose data ended with it.
+            directory: where; None makes a temporary directory. What a former stack left there is removed, but for its
+                logs: the object store lived in memory, and repositories without their buckets would be emptied.
             workers: also start our own processes, see ``start_workers``.
             options: how it differs from the usual one.
 
@@ -173,7 +174,7 @@ class Stack:
         self.processes.spawn(
             _SUPERVISOR,
             [sys.executable, "-m", "softman.standalone.supervisor", str(self.directory)],
-            log=self.directory / "log" / "supervisor.log",
+            log=self.directory / _LOGS / "supervisor.log",
             environment=python_environment(),
             cwd=self.directory,
         )
@@ -365,7 +366,7 @@ def _only_one(directory: Path) -> Iterator[None]:
 
 
 def _fresh_record(directory: Path, options: Options) -> Record:
-    """The record to start with: facts of a former stack are kept.
+    """The record to start with, after what a former stack left was removed.
 
     Raises:
         Busy: it still runs.
@@ -381,10 +382,12 @@ def _fresh_record(directory: Path, options: Options) -> Record:
             raise Busy(msg)
         table.sweep()
         remove_sockets(former, directory)
+        for item in directory.iterdir():
+            if item.is_dir() and item.name != _LOGS:
+                shutil.rmtree(item)
     return Record(
         marker=new_marker(),
         sockets=str(socket_directory(directory)),
         domain=options.domain,
         front_end=options.front_end,
-        facts={} if former is None else former.facts,
     )

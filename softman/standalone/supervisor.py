@@ -20,7 +20,7 @@ from types import FrameType
 from softman.errors import ServiceUnavailable, SoftmanError
 from softman.log import configure_logging, get_logger
 from softman.standalone.process import write_private
-from softman.standalone.processes import ProcessSpec, child_environment, command, process_specs
+from softman.standalone.processes import ProcessSpec, child_environment, command, process_specs, scratch_directory
 from softman.standalone.stack import Stack
 
 STATUS_FILE = "workers.json"
@@ -69,7 +69,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Start all, watch them until ``stop`` is called, then stop them."""
-        (self._stack.directory / "state").mkdir(mode=0o700, exist_ok=True)
+        scratch_directory(self._stack).mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             while not self._stop.is_set():
                 if self._look():

@@ -1,7 +1,6 @@
 """Reading over real HTTP: servers that fail, lie, encode, redirect or stop in the middle, and proxies."""
 
 import gzip
-import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from softman.cvmfs.format.hashes import ObjectKind, hash_bytes
 from softman.cvmfs.format.objects import compress
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.store import HttpStore, open_store
+from tests.support.archives import unpack
 
 DATA = Path(__file__).parents[2] / "data" / "cvmfs" / "basic"
 CONTENT = bytes(range(256)) * 4000
@@ -107,8 +107,7 @@ def quick(*urls: str, attempts: int = 2) -> HttpStore:
 
 
 def test_a_whole_repository_is_read_over_http(tmp_path: Path) -> None:
-    with tarfile.open(DATA / "repo.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(DATA / "repo.tar.gz", tmp_path)
 
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, *_args: object) -> None:

@@ -94,7 +94,7 @@ def test_a_failed_start_removes_the_directory_it_made(short_directory: Path, mon
     assert list((short_directory / "tmp").iterdir()) == []
 
 
-def test_a_stack_outlives_its_starter_stops_and_starts_again(short_directory: Path, processes_of: Leftovers) -> None:
+def test_a_stack_outlives_its_starter_and_starts_again_empty(short_directory: Path, processes_of: Leftovers) -> None:
     place = short_directory / "stack"
     started = subprocess.run(
         [sys.executable, "-c", START, str(place), "keep"], capture_output=True, text=True, check=True, timeout=120
@@ -104,7 +104,7 @@ def test_a_stack_outlives_its_starter_stops_and_starts_again(short_directory: Pa
     with pytest.raises(Busy, match=r"runs in .* already"):
         Stack.start(place)
     assert first.down() == []
-    (first.repositories_dir / "kept").touch()
+    (first.repositories_dir / "repository").touch()
     first.stop()
     assert processes_of(place) == []
     assert not (place / "pids").exists()
@@ -112,8 +112,9 @@ def test_a_stack_outlives_its_starter_stops_and_starts_again(short_directory: Pa
     assert set(first.down()) == set(first.servers)
     with Stack.start(place, options=Options(users=())) as second:
         assert second.down() == []
-        assert (second.repositories_dir / "kept").exists()
-        assert second.vault_role("stratum0") == first.vault_role("stratum0")
+        assert list(second.repositories_dir.iterdir()) == []
+        assert second.vault_role("stratum0") != first.vault_role("stratum0")
+        assert (place / "log").is_dir()
         with pytest.raises(NotFound):
             second.s3_credentials("alice")
     assert not place.exists()

@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from softman.model import Owner, RegistryRecord, RepositoryName, State
 from softman.services.status import Status
 from softman.settings import Settings
 from softman.tasks.catalogue import TaskSpec
+from tests.support.archives import unpack
 
 DATA = Path(__file__).parents[2] / "data" / "cvmfs" / "basic"
 
@@ -92,10 +92,7 @@ def truth() -> dict[str, Any]:
 def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the repository basic.example.org."""
     directory = tmp_path_factory.mktemp("repositories")
-    with tarfile.open(DATA / "repo.tar.gz") as archive:
-        # Debian 12 has Python 3.11.2; extraction filters came with 3.11.4.
-        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-        archive.extractall(directory, **safely)  # noqa: S202 - our own archive
+    unpack(DATA / "repo.tar.gz", directory)
     return directory
 
 

@@ -21,6 +21,7 @@ from softman.cvmfs.format.objects import compress, decompress
 from softman.cvmfs.format.signature import sign_manifest
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.store import LocalStore, MemoryStore, ReadableStore
+from tests.support.archives import unpack
 
 DATA = Path(__file__).parents[2] / "data" / "cvmfs"
 
@@ -45,8 +46,7 @@ class FixtureRepository:
 
     def unpack(self, directory: Path) -> LocalStore:
         """The repository as the stock tools left it, in ``directory``."""
-        with tarfile.open(self.folder / "repo.tar.gz") as archive:
-            archive.extractall(directory, filter="data")
+        unpack(self.folder / "repo.tar.gz", directory)
         return LocalStore(directory / self.name)
 
     def publish(self, files: dict[str, bytes], **changes: Any) -> None:
