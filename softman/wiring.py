@@ -153,8 +153,8 @@ def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) 
 
 
 def _staging(settings: Settings, name: RepositoryName) -> Staging:
-    root = _storage(settings) / str(name)
-    return Staging.create(root, published=lambda path: (root / path).exists())
+    store = LocalStore(_storage(settings) / str(name))
+    return Staging(store.new_area(), published=store.is_stored)
 
 
 def _storage(settings: Settings) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from softman.cvmfs.candidate import ACCEPTED, FAILED, REJECTED, Request
 from softman.cvmfs.errors import CandidateRejected, CvmfsError, ObjectMissing, StoreUnavailable
@@ -18,8 +18,8 @@ from softman.cvmfs.fetch import ObjectFetcher
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, ObjectKind
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.format.objects import PIECE_SIZE, compressed_bound
-from softman.cvmfs.staging import open_staged, staged_name
-from softman.cvmfs.store.base import Store
+from softman.cvmfs.staging import staged_name
+from softman.cvmfs.store.base import StagedStore
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 # Neither site packages nor the caller's environment: a faster start, and nothing to find for whoever breaks SQLite.
@@ -55,14 +55,6 @@ class Report:
     entries: int
     bytes: int
     objects: tuple[tuple[ContentHash, ObjectKind], ...]
-
-
-class StagedStore(Store, Protocol):
-    """A store beside which publishers stage."""
-
-    @property
-    def staging_root(self) -> Path:
-        """The directory of the staging areas, one per transaction."""
 
 
 def inspect_staged(
@@ -125,7 +117,7 @@ def _take(store: StagedStore, transaction: str, candidate: ContentHash, target: 
     try:
         with ExitStack() as opened:
             try:
-                file = opened.enter_context(open_staged(store.staging_root, transaction, name))
+                file = opened.enter_context(store.open_staged(transaction, name))
             except ObjectMissing:
                 fetcher = ObjectFetcher(store, work_dir=target.parent)
                 file = opened.enter_context(fetcher.open(candidate, ObjectKind.CATALOG, max_stored=max_size))

@@ -41,8 +41,9 @@ from softman.cvmfs.format.signature import (
     verify_whitelist_signature,
 )
 from softman.cvmfs.format.whitelist import MAX_WHITELIST_SIZE, WHITELIST_NAME, Whitelist
-from softman.cvmfs.inspector import Limits, StagedStore, inspect_staged
-from softman.cvmfs.staging import check_transaction_id, discard_area, staged_name, sweep_staging
+from softman.cvmfs.inspector import Limits, inspect_staged
+from softman.cvmfs.staging import check_transaction_id
+from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.verify import check_manifest
 
 __all__ = ["Limits", "Repository", "StagedStore"]
@@ -168,7 +169,7 @@ class Repository:
                         str(current.root_hash),
                     )
                 current = self._commit(current, candidate, transaction, limits)
-            discard_area(self._store.staging_root, transaction)
+            self._store.discard_staged(transaction)
             return current
 
     def resign_whitelist(self, days: int) -> datetime:
@@ -193,7 +194,7 @@ class Repository:
     def sweep_staging(self, older_than: timedelta) -> int:
         """Remove staging areas in which nothing happened for so long; how many there were."""
         with self._store.lock(self.name):
-            return sweep_staging(self._store.staging_root, (self._now() - older_than).timestamp())
+            return self._store.sweep_staged((self._now() - older_than).timestamp())
 
     def _make(self, ttl: int, whitelist_days: int) -> Manifest:
         now = self._seconds()
@@ -244,20 +245,10 @@ class Repository:
         )
 
     def _promote(self, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:
-        """Store what is staged; everything must be staged or stored before anything is."""
-        area = self._store.staging_root / transaction
-        staged = []
-        for content, kind in objects:
-            name = staged_name(content, kind)
-            if (area / name).exists():
-                staged.append((area / name, content, kind))
-            elif not self._store.exists(content.object_path(kind)):
-                raise CandidateRejected(f"object {name} is neither staged nor stored")
-        for path, content, kind in staged:
-            try:
-                self._store.promote(path, content, kind)
-            except ObjectMissing as exc:
-                raise CandidateRejected(str(exc)) from exc
+        try:
+            self._store.promote_staged(transaction, objects)
+        except ObjectMissing as exc:
+            raise CandidateRejected(str(exc)) from exc
 
     def _publish(self, manifest: Manifest) -> Manifest:
         """Enter everything that ``manifest`` names in the reflog, then sign and store it, last."""

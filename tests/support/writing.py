@@ -51,7 +51,7 @@ class Workshop:
         return RepositoryReader(self.store, self.name, [self.keys.public_key], now=self.now)
 
     def staging(self) -> Staging:
-        return Staging.create(self.root, published=self.store.exists)
+        return Staging.create(self.root, published=self.store.is_stored)
 
     def candidate(self, change: Callable[[Transaction, Staging], None]) -> tuple[Candidate, Staging]:
         """What a publisher makes of ``change``, staged."""

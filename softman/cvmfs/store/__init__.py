@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from softman.cvmfs.errors import FormatError
-from softman.cvmfs.store.base import Readable, ReadableStore, Store, StoredFile, check_name
+from softman.cvmfs.store.base import Readable, ReadableStore, StagedStore, Store, StoredFile, check_name
 from softman.cvmfs.store.http import HttpStore
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.store.memory import MemoryStore
@@ -18,6 +18,7 @@ __all__ = [
     "MemoryStore",
     "Readable",
     "ReadableStore",
+    "StagedStore",
     "Store",
     "StoredFile",
     "check_name",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from softman.cvmfs.areas import StagingArea
 from softman.cvmfs.errors import FormatError, TooLarge
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind
 
@@ -137,6 +138,42 @@ class Store(ReadableStore, Protocol):
         Raises:
             StoreUnavailable: another holder kept it for longer than ``timeout``.
         """
+
+
+class StagedStore(Store, Protocol):
+    """A store beside which publishers stage; what stratum 0 does with what they leave. Nothing of it is trusted."""
+
+    def new_area(self) -> StagingArea:
+        """A staging area for a new transaction."""
+
+    def open_staged(self, transaction: str, name: str) -> AbstractContextManager[Readable]:
+        """Open what a publisher staged under ``staged_name``.
+
+        Raises:
+            ObjectMissing: there is no such plain file.
+            PathError: this is no transaction's id.
+        """
+
+    def promote_staged(self, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:
+        """Make the objects of a transaction objects of the repository; see ``promote``.
+
+        All of them must be staged or stored in full before the first is stored.
+
+        Raises:
+            ObjectMissing: one is neither staged nor stored in full, or what is staged is no plain file.
+            HashMismatch: one has another hash.
+            PathError: this is no transaction's id.
+        """
+
+    def discard_staged(self, transaction: str) -> None:
+        """Remove a transaction's area; what cannot be removed is left for ``sweep_staged``.
+
+        Raises:
+            PathError: this is no transaction's id.
+        """
+
+    def sweep_staged(self, older_than: float) -> int:
+        """Remove staging areas in which nothing changed since ``older_than`` (Unix time); how many there were."""
 
 
 def is_name(name: str) -> bool:

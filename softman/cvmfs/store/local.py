@@ -5,7 +5,6 @@ by one: ``sync`` is one barrier before the manifest, which alone makes objects m
 belong to a file that is too short; ``promote`` does not take such a file for the object.
 """
 
-import ctypes
 import errno
 import os
 import secrets
@@ -15,13 +14,30 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from filelock import FileLock, Timeout
-
-from softman.cvmfs.errors import CvmfsError, HashMismatch, ObjectMissing, StoreError, StoreUnavailable
+from softman.cvmfs.areas import (
+    STAGING_DIRECTORY,
+    DirectoryArea,
+    check_transaction_id,
+    discard_area,
+    new_transaction_id,
+    open_staged,
+    staged_name,
+    sweep_areas,
+)
+from softman.cvmfs.errors import HashMismatch, ObjectMissing, StoreError
 from softman.cvmfs.format.hashes import ContentHash, Hasher, ObjectKind
 from softman.cvmfs.format.objects import PIECE_SIZE
 from softman.cvmfs.format.reflog import REFLOG_NAME
 from softman.cvmfs.store.base import Readable, StoredFile, check_name, is_name, read_all
+from softman.cvmfs.store.posix import (
+    current_umask,
+    file_lock,
+    fsync_directory,
+    open_at,
+    os_errors,
+    sync_file_system,
+    write_all,
+)
 
 LOCK_NAME: Final = ".cvmfs_softman.lock"
 
@@ -31,7 +47,6 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A publisher might put a fifo or a link to something else in place of a staged file.
 _OPEN_STAGED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FILE_MODE = 0o666
-_REFUSALS = (PermissionError, NotADirectoryError, IsADirectoryError)
 
 
 class LocalStore:
@@ -50,11 +65,11 @@ class LocalStore:
     @property
     def staging_root(self) -> Path:
         """Where temporary files lie, and the staging areas of transactions: the same file system as the objects."""
-        return self.root / "data" / "txn"
+        return self.root / STAGING_DIRECTORY
 
     def ensure_directories(self) -> None:
         """Make ``data/00`` to ``data/ff`` and ``data/txn``, with what lies above."""
-        with _os_errors("data"):
+        with os_errors("data"):
             self.staging_root.mkdir(parents=True, exist_ok=True)
             for number in range(256):
                 (self.root / "data" / f"{number:02x}").mkdir(exist_ok=True)
@@ -62,7 +77,7 @@ class LocalStore:
     @contextmanager
     def open(self, name: str) -> Iterator[Readable]:
         """See ``ReadableStore.open``."""
-        with _os_errors(name):
+        with os_errors(name):
             file = self._path(name).open("rb")
         with file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -77,7 +92,7 @@ class LocalStore:
     def exists(self, name: str) -> bool:
         """See ``ReadableStore.exists``."""
         try:
-            with _os_errors(name):
+            with os_errors(name):
                 return stat.S_ISREG(self._path(name).stat().st_mode)
         except ObjectMissing:
             return False
@@ -86,14 +101,14 @@ class LocalStore:
         """See ``Store.put``."""
         target = self._path(name)
         pieces = [data] if isinstance(data, bytes) else data
-        with _os_errors(name), self._temporary(target) as (descriptor, temporary):
+        with os_errors(name), self._temporary(target) as (descriptor, temporary):
             for piece in pieces:
-                _write(descriptor, piece)
+                write_all(descriptor, piece)
             if durable:
                 os.fsync(descriptor)
             temporary.rename(target)
             if durable:
-                _fsync_directory(target.parent)
+                fsync_directory(target.parent)
 
     def promote(self, staged: Path, content: ContentHash, kind: ObjectKind) -> None:
         """See ``Store.promote``.
@@ -103,7 +118,7 @@ class LocalStore:
         """
         name = content.object_path(kind)
         target = self._path(name)
-        with _os_errors(str(staged)), self._open_staged(staged) as (directory, source):
+        with os_errors(str(staged)), self._open_plain(staged) as (directory, source):
             before = os.fstat(source)
             if not stat.S_ISREG(before.st_mode):
                 raise ObjectMissing(f"staged {staged.name} is not a plain file")
@@ -111,7 +126,7 @@ class LocalStore:
                 return
             if self._is_ours(before):
                 _compare(_hash(source, before.st_size, content), content, staged)
-                os.fchmod(source, _FILE_MODE & ~_umask())
+                os.fchmod(source, _FILE_MODE & ~current_umask())
                 os.rename(staged.name, target, src_dir_fd=directory)
                 if target.lstat().st_ino != before.st_ino:
                     target.unlink()
@@ -129,7 +144,7 @@ class LocalStore:
         """
         name = content.object_path(kind)
         try:
-            with _os_errors(name):
+            with os_errors(name):
                 status = self._path(name).lstat()
                 if not stat.S_ISREG(status.st_mode):
                     return False
@@ -154,32 +169,56 @@ class LocalStore:
 
     def delete(self, name: str) -> None:
         """See ``Store.delete``."""
-        with suppress(ObjectMissing), _os_errors(name):
+        with suppress(ObjectMissing), os_errors(name):
             self._path(name).unlink()
 
     def sync(self) -> None:
         """One barrier for the whole file system (``syncfs``)."""
-        with _os_errors("data"):
+        with os_errors("data"):
             descriptor = os.open(self.root, _OPEN_DIRECTORY & ~os.O_NOFOLLOW)
             try:
-                _syncfs(descriptor)
+                sync_file_system(descriptor)
             finally:
                 os.close(descriptor)
 
     @contextmanager
     def lock(self, repository: str, *, timeout: float = 60) -> Iterator[None]:
         """See ``Store.lock``: ``flock`` on the lock file, which stays."""
-        lock = FileLock(self._lock_path, timeout=timeout)
-        try:
-            with _os_errors(str(self._lock_path)):
-                self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-                lock.acquire()
-        except Timeout as error:
-            raise StoreUnavailable(f"{repository} is being changed by somebody else for over {timeout:g} s") from error
-        try:
+        with file_lock(self._lock_path, repository, timeout):
             yield
-        finally:
-            lock.release()
+
+    def new_area(self) -> DirectoryArea:
+        """See ``StagedStore.new_area``."""
+        return DirectoryArea(self.staging_root / new_transaction_id())
+
+    @contextmanager
+    def open_staged(self, transaction: str, name: str) -> Iterator[Readable]:
+        """See ``StagedStore.open_staged``."""
+        with open_staged(self.staging_root, transaction, name) as file:
+            yield _File(file, f"staged {name}")
+
+    def promote_staged(self, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:
+        """See ``StagedStore.promote_staged``."""
+        area = self.staging_root / check_transaction_id(transaction)
+        staged = []
+        for content, kind in objects:
+            path = area / staged_name(content, kind)
+            with os_errors(f"staged {path.name}"):
+                is_staged = path.exists()
+            if is_staged:
+                staged.append((path, content, kind))
+            elif not self.is_stored(content, kind):
+                raise ObjectMissing(f"object {path.name} is neither staged nor stored")
+        for path, content, kind in staged:
+            self.promote(path, content, kind)
+
+    def discard_staged(self, transaction: str) -> None:
+        """See ``StagedStore.discard_staged``."""
+        discard_area(self.staging_root, transaction)
+
+    def sweep_staged(self, older_than: float) -> int:
+        """See ``StagedStore.sweep_staged``."""
+        return sweep_areas(self.staging_root, older_than)
 
     def _path(self, name: str) -> Path:
         return self.root / check_name(name)
@@ -199,7 +238,7 @@ class LocalStore:
             os.close(descriptor)
 
     def _list(self, directory: str, prefix: str) -> Iterator[StoredFile]:
-        with _os_errors(directory or "the repository"):
+        with os_errors(directory or "the repository"):
             try:
                 entries = sorted(path.name for path in (self.root / directory).iterdir())
             except FileNotFoundError:
@@ -207,7 +246,7 @@ class LocalStore:
         for name in (directory + entry for entry in entries):
             if name.startswith(prefix) and is_name(name) and name != LOCK_NAME:
                 try:
-                    with _os_errors(name):
+                    with os_errors(name):
                         status = (self.root / name).lstat()
                 except ObjectMissing:  # removed meanwhile
                     continue
@@ -235,7 +274,7 @@ class LocalStore:
             os.close(descriptor)
 
     @contextmanager
-    def _open_staged(self, staged: Path) -> Iterator[tuple[int, int]]:
+    def _open_plain(self, staged: Path) -> Iterator[tuple[int, int]]:
         """Descriptors of the staged file's directory and of the file; no link on the way below txn is followed."""
         base = self.staging_root if staged.is_relative_to(self.staging_root) else staged.parent
         parts = staged.relative_to(base).parts
@@ -243,10 +282,10 @@ class LocalStore:
             raise ObjectMissing(f"not a staged file: {staged}")
         with ExitStack() as opened:
             try:
-                directory = _open_at(opened, str(base), _OPEN_DIRECTORY, None)
+                directory = open_at(opened, str(base), _OPEN_DIRECTORY, None)
                 for part in parts[:-1]:
-                    directory = _open_at(opened, part, _OPEN_DIRECTORY, directory)
-                source = _open_at(opened, parts[-1], _OPEN_STAGED, directory)
+                    directory = open_at(opened, part, _OPEN_DIRECTORY, directory)
+                source = open_at(opened, parts[-1], _OPEN_STAGED, directory)
             except OSError as error:
                 if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}:
                     raise ObjectMissing(f"staged {staged.name} is not a plain file") from error
@@ -262,35 +301,8 @@ class _File:
         self._name = name
 
     def read(self, size: int, /) -> bytes:
-        with _os_errors(self._name):
+        with os_errors(self._name):
             return self._file.read(size)
-
-
-@contextmanager
-def _os_errors(what: str) -> Iterator[None]:
-    """Turn what the operating system says into errors of ours; ours pass."""
-    try:
-        yield
-    except CvmfsError:
-        raise
-    except FileNotFoundError as error:
-        raise ObjectMissing(f"{what} does not exist") from error
-    except _REFUSALS as error:
-        raise StoreError(f"{what}: {error.strerror}") from error
-    except OSError as error:
-        raise StoreUnavailable(f"{what}: {error.strerror}") from error
-
-
-def _open_at(opened: ExitStack, name: str, flags: int, directory: int | None) -> int:
-    descriptor = os.open(name, flags, dir_fd=directory)
-    opened.callback(os.close, descriptor)
-    return descriptor
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _hash(source: int, size: int, like: ContentHash, *, copy_to: int | None = None) -> ContentHash:
@@ -300,7 +312,7 @@ def _hash(source: int, size: int, like: ContentHash, *, copy_to: int | None = No
     while left > 0 and (piece := os.read(source, min(left, PIECE_SIZE))):
         hasher.update(piece)
         if copy_to is not None:
-            _write(copy_to, piece)
+            write_all(copy_to, piece)
         left -= len(piece)
     return hasher.finish()
 
@@ -319,28 +331,3 @@ def _is_stored(target: Path, size: int) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _fsync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    """This process's umask. Asking with ``os.umask`` would change it for a moment, for every thread."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("Umask:"):
-            return int(line.split()[1], 8)
-    return 0o022
-
-
-def _syncfs(descriptor: int) -> None:
-    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if function is None:  # not this C library
-        os.sync()
-    elif function(ctypes.c_int(descriptor)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from softman.cvmfs.areas import check_transaction_id, new_transaction_id, staged_name
 from softman.cvmfs.errors import HashMismatch, ObjectMissing, StoreUnavailable
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes
 from softman.cvmfs.store.base import Readable, StoredFile, check_name, is_name, read_all
@@ -23,6 +24,9 @@ class MemoryStore:
         self.files = {} if files is None else files
         self.modified = dict.fromkeys(self.files, time.time())
         """Unix time of each file; one that was put into ``files`` directly counts as very old."""
+        self.staged: dict[str, dict[str, bytes]] = {}
+        """What is staged: transaction, name, content."""
+        self._staged_at: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def ensure_directories(self) -> None:
@@ -54,11 +58,7 @@ class MemoryStore:
         """See ``Store.promote``."""
         if staged.is_symlink() or not staged.is_file():
             raise ObjectMissing(f"staged {staged.name} does not exist, or is not a plain file")
-        data = staged.read_bytes()
-        found = hash_bytes(data, content.algorithm)
-        if found != content:
-            raise HashMismatch(f"staged {staged.name} has the hash {found}, not {content}")
-        self._store(content.object_path(kind), data)
+        self._promote(staged.read_bytes(), content, kind)
 
     def is_stored(self, content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:
         """See ``Store.is_stored``."""
@@ -94,6 +94,90 @@ class MemoryStore:
         finally:
             self._lock.release()
 
+    def new_area(self) -> "MemoryArea":
+        """See ``StagedStore.new_area``."""
+        return MemoryArea(self, new_transaction_id())
+
+    @contextmanager
+    def open_staged(self, transaction: str, name: str) -> Iterator[Readable]:
+        """See ``StagedStore.open_staged``."""
+        data = self.staged.get(check_transaction_id(transaction), {}).get(name)
+        if data is None:
+            raise ObjectMissing(f"staged {name} does not exist")
+        yield io.BytesIO(data)
+
+    def promote_staged(self, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:
+        """See ``StagedStore.promote_staged``."""
+        area = self.staged.get(check_transaction_id(transaction), {})
+        found = []
+        for content, kind in objects:
+            name = staged_name(content, kind)
+            if name in area:
+                found.append((area[name], content, kind))
+            elif not self.is_stored(content, kind):
+                raise ObjectMissing(f"object {name} is neither staged nor stored")
+        for data, content, kind in found:
+            self._promote(data, content, kind)
+
+    def discard_staged(self, transaction: str) -> None:
+        """See ``StagedStore.discard_staged``."""
+        self.staged.pop(check_transaction_id(transaction), None)
+
+    def sweep_staged(self, older_than: float) -> int:
+        """See ``StagedStore.sweep_staged``."""
+        old = [transaction for transaction in self.staged if self._staged_at[transaction] < older_than]
+        for transaction in old:
+            self.discard_staged(transaction)
+        return len(old)
+
+    def stage(self, transaction: str, name: str, data: bytes) -> None:
+        """Keep what the area of a transaction was given."""
+        self._staged_at[transaction] = time.time()
+        self.staged.setdefault(transaction, {})[name] = data
+
+    def _promote(self, data: bytes, content: ContentHash, kind: ObjectKind) -> None:
+        found = hash_bytes(data, content.algorithm)
+        if found != content:
+            raise HashMismatch(f"staged {staged_name(content, kind)} has the hash {found}")
+        self._store(content.object_path(kind), data)
+
     def _store(self, name: str, data: bytes) -> None:
         self.modified[name] = time.time()
         self.files[name] = data
+
+
+class MemoryArea:
+    """``StagingArea`` in memory.
+
+    Args:
+        store: beside which it is.
+        transaction: its id.
+    """
+
+    def __init__(self, store: MemoryStore, transaction: str) -> None:
+        self.transaction = transaction
+        self._memory = store
+
+    def spool(self) -> "_MemorySpool":
+        """See ``StagingArea.spool``."""
+        return _MemorySpool(self._memory, self.transaction)
+
+    def holds(self, name: str) -> bool:
+        """See ``StagingArea.holds``."""
+        return name in self._memory.staged.get(self.transaction, {})
+
+    def discard(self) -> None:
+        """See ``StagingArea.discard``."""
+        self._memory.discard_staged(self.transaction)
+
+
+class _MemorySpool(io.BytesIO):
+    """``Spool`` in memory."""
+
+    def __init__(self, store: MemoryStore, transaction: str) -> None:
+        super().__init__()
+        self._memory = store
+        self._transaction = transaction
+
+    def keep_as(self, name: str) -> None:
+        self._memory.stage(self._transaction, name, self.getvalue())

@@ -232,6 +232,19 @@ def test_nothing_staged(workshop: Workshop) -> None:
     rejected(workshop, lambda staging: content_of(staging).unlink(), "neither staged nor stored")
 
 
+def test_an_object_that_a_loss_of_power_cut_short_is_not_referred_to(workshop: Workshop) -> None:
+    def cut(staging: Staging) -> None:
+        path = content_of(staging)
+        whole = path.read_bytes()
+        object_path = workshop.root / ContentHash.parse(path.name).object_path(ObjectKind.FILE)
+        path.rename(object_path)
+        object_path.write_bytes(whole[:-1])
+
+    rejected(workshop, cut, "neither staged nor stored")
+    workshop.publish(add("/f"))  # the publisher does not take it for the object either
+    assert shown(workshop) == {"/f": b"content"}
+
+
 def test_staged_content_is_hashed_again(workshop: Workshop) -> None:
     rejected(workshop, lambda staging: content_of(staging).write_bytes(b"other"), "has the hash")
     rejected(workshop, lambda staging: catalog_of(staging).write_bytes(b"other"), "has the hash")

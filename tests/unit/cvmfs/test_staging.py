@@ -10,19 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from softman.cvmfs.areas import check_transaction_id, new_transaction_id, open_staged, staged_name, sweep_areas
 from softman.cvmfs.errors import ObjectMissing, PathError, StoreUnavailable
 from softman.cvmfs.format.entry import Compression
-from softman.cvmfs.format.hashes import HashAlgorithm, ObjectKind, hash_bytes
-from softman.cvmfs.staging import (
-    ChunkedContent,
-    Staging,
-    StoredObject,
-    check_transaction_id,
-    new_transaction_id,
-    open_staged,
-    staged_name,
-    sweep_staging,
-)
+from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, ObjectKind, hash_bytes
+from softman.cvmfs.staging import ChunkedContent, Staging, StoredObject
+from softman.cvmfs.store import LocalStore, MemoryStore
 
 MIB = 1024 * 1024
 
@@ -114,15 +107,32 @@ def test_chunks_of_the_usual_size(area: Staging) -> None:
 def test_what_is_published_is_not_staged(tmp_path: Path) -> None:
     asked = []
 
-    def published(path: str) -> bool:
-        asked.append(path)
+    def published(content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:
+        asked.append((content, kind, size))
         return True
 
     area = Staging(tmp_path / ("a" * 32), published=published)
     stored = area.write_file([b"x" * 5 * MIB], compression=Compression.NONE)
     assert isinstance(stored, StoredObject)
-    assert asked == [stored.hash.object_path(ObjectKind.FILE)]
+    assert asked == [(stored.hash, ObjectKind.FILE, 5 * MIB)]
     assert files(area) == set()
+
+
+def test_an_object_cut_short_by_a_loss_of_power_is_staged_again(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.ensure_directories()
+    whole = Staging(store.new_area(), published=store.is_stored).write_object([b"x" * MIB])
+    path = tmp_path / whole.hash.object_path(ObjectKind.FILE)
+    for content, staged in ((b"", True), (b"x", True), (bytes(whole.stored_size), False)):
+        path.write_bytes(content)
+        area = Staging(store.new_area(), published=store.is_stored)
+        assert area.write_object([b"x" * MIB]) == whole
+        assert bool(files(area)) is staged
+
+
+def test_an_area_that_is_no_directory_says_so() -> None:
+    with pytest.raises(TypeError):
+        _ = Staging(MemoryStore().new_area()).directory
 
 
 def test_an_error_of_the_source_leaves_nothing(area: Staging) -> None:
@@ -187,10 +197,10 @@ def test_sweeping_by_age(tmp_path: Path) -> None:
     for path in (old.directory, *old.directory.iterdir(), root / ".tmp-1", root / "link"):
         os.utime(path, (1000, 1000), follow_symlinks=False)
     os.utime(fresh.directory, (1000, 1000))  # but a file in it is new
-    assert sweep_staging(root, 2000) == 3
+    assert sweep_areas(root, 2000) == 3
     assert {path.name for path in root.iterdir()} == {"b" * 32}
     assert target.exists()
-    assert sweep_staging(tmp_path / "nowhere", 2000) == 0
+    assert sweep_areas(tmp_path / "nowhere", 2000) == 0
 
 
 def test_sweeping_what_is_too_deep_to_remove(tmp_path: Path) -> None:
@@ -207,6 +217,6 @@ def test_sweeping_what_is_too_deep_to_remove(tmp_path: Path) -> None:
     (top / "d").touch()
     os.utime(top / "d", (1000, 1000))
     try:
-        assert sweep_staging(tmp_path, 2000) == (not top.exists())
+        assert sweep_areas(tmp_path, 2000) == (not top.exists())
     finally:  # pytest could not remove it either
         subprocess.run(["rm", "-rf", str(top)], check=True)

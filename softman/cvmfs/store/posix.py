@@ -1,0 +1,94 @@
+"""Calls to the operating system that the store on disk is made of, with errors of ours."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from softman.cvmfs.errors import CvmfsError, ObjectMissing, StoreError, StoreUnavailable
+
+_REFUSALS = (PermissionError, NotADirectoryError, IsADirectoryError)
+
+
+@contextmanager
+def os_errors(what: str) -> Iterator[None]:
+    """Turn what the operating system says into errors of ours; ours pass."""
+    try:
+        yield
+    except CvmfsError:
+        raise
+    except FileNotFoundError as error:
+        raise ObjectMissing(f"{what} does not exist") from error
+    except _REFUSALS as error:
+        raise StoreError(f"{what}: {error.strerror}") from error
+    except OSError as error:
+        raise StoreUnavailable(f"{what}: {error.strerror}") from error
+
+
+def open_at(opened: ExitStack, name: str, flags: int, directory: int | None) -> int:
+    """Open ``name`` below an open directory; closed with ``opened``."""
+    descriptor = os.open(name, flags, dir_fd=directory)
+    opened.callback(os.close, descriptor)
+    return descriptor
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data``, in as many calls as it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def fsync_directory(directory: Path) -> None:
+    """Make the names in ``directory`` survive a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def current_umask() -> int:
+    """This process's umask. Asking with ``os.umask`` would change it for a moment, for every thread."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Make everything on the file system of an open file survive a loss of power; without ``syncfs``, on all."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:  # not this C library
+        os.sync()
+    elif function(ctypes.c_int(descriptor)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@contextmanager
+def file_lock(path: Path, repository: str, timeout: float) -> Iterator[None]:
+    """Hold a lock file (``flock``), which stays.
+
+    Args:
+        path: the file; its directory is made.
+        repository: whose it is, for messages.
+        timeout: seconds to wait for another holder.
+
+    Raises:
+        StoreUnavailable: another holder kept it for longer.
+    """
+    lock = FileLock(path, timeout=timeout)
+    try:
+        with os_errors(str(path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+    except Timeout as error:
+        raise StoreUnavailable(f"{repository} is being changed by somebody else for over {timeout:g} s") from error
+    try:
+        yield
+    finally:
+        lock.release()
