@@ -1,6 +1,7 @@
 """Structured logging: a constant event, fields as keywords, one line each; task id and repository bound to the context.
 
-Secrets never reach a log line because settings keep them in ``SecretStr`` and messages carry ids only.
+Secrets never reach a log line: settings keep them in ``SecretStr``, messages carry ids only, and tracebacks are
+plain, without the values of local variables.
 """
 
 import logging
@@ -25,7 +26,9 @@ def configure_logging(*, log_format: str = "human", level: str = "INFO") -> None
         level: name of the least level that is shown.
     """
     renderer: Any = (
-        structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     )
     tail: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if log_format == "json":

@@ -15,7 +15,7 @@ from softman.cvmfs.format.keys import GatewayKey
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.staging import Staging, new_transaction_id
-from softman.errors import Busy, Forbidden, NotFound
+from softman.errors import Busy, Forbidden, NotFound, PermanentError
 from softman.log import get_logger
 from softman.model import (
     PUBLISHED_PREFIX,
@@ -148,9 +148,14 @@ class Publisher:
             scope = self._pending.take(lease, name, self._limits.slice.objects)
             if scope is None:
                 break
-            work = work or self._workplace(name)
-            if not self._sync(work, scope, keeper, turn, reports):
-                return reports, isinstance(scope, Everything)
+            try:
+                work = work or self._workplace(name)
+                if not self._sync(work, scope, keeper, turn, reports):
+                    return reports, isinstance(scope, Everything)
+            except PermanentError:
+                # Looking again at once would end the same way; the next reconciliation looks at everything anyway.
+                self._pending.done(lease, name, scope)
+                raise
             self._pending.done(lease, name, scope)
         return reports, False
 

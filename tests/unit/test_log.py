@@ -77,3 +77,14 @@ def test_the_level_holds_back_lesser_lines(capsys: pytest.CaptureFixture[str]) -
     (line,) = _lines(capsys)
     assert "shown" in line
     assert "cvmfs/a" in line
+
+
+@pytest.mark.parametrize("log_format", ["human", "json"])
+def test_tracebacks_do_not_show_local_variables(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    configure_logging(log_format=log_format)
+    secret = "in a local " + "variable"
+    try:
+        int(secret[:0])
+    except ValueError:
+        get_logger("softman.test").exception("failed")
+    assert secret not in "\n".join(_lines(capsys))

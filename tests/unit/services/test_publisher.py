@@ -200,8 +200,26 @@ def test_somebody_elses_bucket_is_not_published(world: World) -> None:
 
 
 def test_an_unknown_repository_is_refused(world: World) -> None:
+    nobody = RepositoryName("nobody", "example.org")
     with pytest.raises(NotFound, match=r"no repository nobody\.example\.org"):
-        world.sync(RepositoryName("nobody", "example.org"), "cvmfs/a")
+        world.sync(nobody, "cvmfs/a")
+    assert world.pending.count(nobody) == 0  # nobody will ever publish these
+
+
+def test_what_stratum0_refuses_is_not_tried_at_once_again(world: World, alice: RepositoryName) -> None:
+    world.sync(alice)
+
+    def refuses(_request: CommitRequest) -> None:
+        raise CandidateRefused("over its quota")
+
+    world.door.before = refuses
+    world.buckets.put("alice", "cvmfs/a", b"a")
+    with pytest.raises(CandidateRefused, match="quota"):
+        world.sync(alice, "cvmfs/a")
+    assert world.publisher.waiting() == []
+    world.door.before = lambda _request: None
+    world.sync(alice)  # reconciliation
+    assert world.shown(alice) == {"/a": b"a"}
 
 
 def test_a_deleted_bucket_does_not_empty_the_repository(world: World, alice: RepositoryName) -> None:
