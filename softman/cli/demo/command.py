@@ -17,6 +17,7 @@ from softman.cli.places import demo_directory, is_running
 from softman.cli.session import Session, common_options, pass_session
 from softman.errors import Busy, NotFound
 from softman.standalone.packages import ensure_packages
+from softman.standalone.record import prepare_directory
 from softman.standalone.stack import Options, Stack
 
 
@@ -33,19 +34,21 @@ def demo(session: Session, keep: bool, install: bool) -> None:
     narrator = Narrator(session.output)
     ensure_packages(install=install)
     with _signals_interrupt():
-        directory = _fresh_demo_directory() if keep else None
-        stack = _start(narrator, directory)
+        # Known before anything runs: an interruption at any moment finds what to stop.
+        directory = _fresh_demo_directory() if keep else prepare_directory(None)
+        stack = None
         finished = False
         try:
+            stack = _start(narrator, directory)
             story.start_workers(stack, narrator, flower=keep)
             story.tell(story.Story(stack, narrator))
             _look_next(narrator, stack, keep=keep)
             finished = True
         finally:
-            _end(narrator, stack, keep=keep and finished)
+            _end(narrator, directory, stack, keep=keep and finished)
 
 
-def _start(narrator: Narrator, directory: Path | None) -> Stack:
+def _start(narrator: Narrator, directory: Path) -> Stack:
     narrator.chapter("The servers")
     narrator.say("starting RabbitMQ, Redis, Ceph, a web server and a vault on free loopback ports ...")
     started = time.monotonic()
@@ -76,22 +79,29 @@ def _look_next(narrator: Narrator, stack: Stack, *, keep: bool) -> None:
     )
 
 
-def _end(narrator: Narrator, stack: Stack, *, keep: bool) -> None:
-    if keep:
+def _end(narrator: Narrator, directory: Path, stack: Stack | None, *, keep: bool) -> None:
+    if keep and stack is not None:
         stack.detach()
         narrator.say(f"everything is left running; stop it with: {_command_name()} down --purge")
-        narrator.report("kept", f"directory {stack.directory}", directory=str(stack.directory))
+        narrator.report("kept", f"directory {directory}", directory=str(directory))
         return
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
     try:
         started = time.monotonic()
-        stack.stop(purge=True)
+        _remove(directory, stack)
         took = time.monotonic() - started
     finally:
         signal.signal(signal.SIGINT, previous)
     narrator.chapter("The end")
-    text = f"everything is stopped and {stack.directory} is removed ({took:.1f} s)"
-    narrator.report("end", text, directory=str(stack.directory), seconds=took)
+    text = f"everything is stopped and {directory} is removed ({took:.1f} s)"
+    narrator.report("end", text, directory=str(directory), seconds=took)
+
+
+def _remove(directory: Path, stack: Stack | None) -> None:
+    try:
+        (stack or Stack.attach(directory)).stop(purge=True)
+    except NotFound:  # nothing was started yet
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _command_name() -> str:
