@@ -7,7 +7,7 @@ sizes in bytes. Secrets are ``SecretStr``: printing a settings object masks them
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -90,11 +90,26 @@ class EventSettings(_Section):
     fold_events: int = Field(default=1000, ge=1)
 
 
+class StorageS3Settings(_Section):
+    """The object store that holds the repositories, when ``cvmfs.storage`` is ``s3://bucket[/prefix]``."""
+
+    endpoint: str = ""
+    """Empty for that of ``s3``."""
+    region: str = "us-east-1"
+    stratum0: S3Credential = S3Credential()
+    """Stratum 0's credential: reads and writes everything below the prefix."""
+    publisher: S3Credential = S3Credential()
+    """The publishers' credential: reads the same, writes below ``<repository>/data/txn/`` only."""
+    public: Literal["acl", "policy"] = "acl"
+    """What lets everybody read: an ACL that we put on each object, or the bucket's policy that an admin made."""
+
+
 class CvmfsSettings(_Section):
     """The repositories."""
 
     storage: str = "file:///srv/cvmfs"
-    """Where repositories are stored, one folder each."""
+    """Where repositories are stored, one folder each: ``file:///folder`` or ``s3://bucket[/prefix]``."""
+    s3: StorageS3Settings = StorageS3Settings()
     url: str = "http://127.0.0.1/cvmfs"
     """Where clients read them; the repository's name follows after a slash."""
     ttl: int = Field(default=60, ge=1)

@@ -15,14 +15,19 @@ from softman.adapters.records import RedisRecords
 from softman.adapters.redis_client import redis_client
 from softman.adapters.registry import VaultRegistry
 from softman.adapters.s3 import S3Buckets
+from softman.adapters.s3_client import S3Access, s3_client
 from softman.adapters.s3_connector import S3Connector
+from softman.adapters.s3_objects import THREADS, S3Objects
+from softman.adapters.s3_store import S3Place, S3Store
 from softman.adapters.vault import VaultKeys
 from softman.adapters.vault_layout import Role
 from softman.adapters.vault_session import VaultSession
+from softman.cvmfs.errors import FormatError
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
+from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.store.http import HttpStore
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import InvalidInput, NotFound
@@ -149,18 +154,40 @@ def _reader(url: str, name: RepositoryName, public_key: bytes) -> RepositoryRead
 def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) -> Repository:
     lock = settings.state_dir / "locks" / f"{name}.lock"
     lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Repository(LocalStore(_storage(settings) / str(name), lock_path=lock), str(name), keys, now=_now)
+    return Repository(_store(settings, Role.STRATUM0, str(name), lock), str(name), keys, now=_now)
 
 
 def _staging(settings: Settings, name: RepositoryName) -> Staging:
-    store = LocalStore(_storage(settings) / str(name))
+    store = _store(settings, Role.PUBLISHER, str(name), None)
     return Staging(store.new_area(), published=store.is_stored)
 
 
-def _storage(settings: Settings) -> Path:
-    parts = urlsplit(settings.cvmfs.storage)
+def _store(settings: Settings, role: Role, name: str, lock_path: Path | None) -> StagedStore:
+    """The storage of a repository as one side may use it; a lock file for the side that changes it."""
+    if not settings.cvmfs.storage.startswith("s3:"):
+        return LocalStore(_storage_directory(settings.cvmfs.storage) / name, lock_path=lock_path)
+    try:
+        place = S3Place.parse(settings.cvmfs.storage)
+    except FormatError as exc:
+        msg = f"cvmfs.storage is not valid: {exc}"
+        raise InvalidInput(msg) from exc
+    return S3Store(_storage_objects(settings, role, place.bucket), place.root(name), lock_path=lock_path)
+
+
+@cache
+def _storage_objects(settings: Settings, role: Role, bucket: str) -> S3Objects:
+    own = settings.cvmfs.s3
+    credential = own.stratum0 if role is Role.STRATUM0 else own.publisher
+    secret = credential.secret_key.get_secret_value()
+    access = S3Access(own.endpoint or settings.s3.endpoint, credential.access_key, secret, own.region)
+    threads = settings.sync.fetch_threads + THREADS
+    return S3Objects(s3_client(access, connections=threads), bucket, public=own.public == "acl")
+
+
+def _storage_directory(url: str) -> Path:
+    parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
-        msg = f"cvmfs.storage is {settings.cvmfs.storage}; only file:///folder is possible so far"
+        msg = f"cvmfs.storage is {url}; file:///folder and s3://bucket[/prefix] are possible"
         raise InvalidInput(msg)
     return Path(unquote(parts.path))
 

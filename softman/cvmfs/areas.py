@@ -227,6 +227,20 @@ def sweep_areas(staging_root: Path, older_than: float) -> int:
     return removed
 
 
+def oldest_area(staging_root: Path) -> float | None:
+    """Since when the oldest staging area is in use, in Unix time, or None when there is none.
+
+    Args:
+        staging_root: ``data/txn`` of the repository.
+    """
+    starts = []
+    for item in staging_root.iterdir() if staging_root.is_dir() else ():
+        if _TRANSACTION.fullmatch(item.name):
+            with suppress(OSError):  # gone meanwhile
+                starts.append(_first_change(item))
+    return min(starts, default=None)
+
+
 def _remove_tree(directory: Path) -> bool:
     """Remove a directory with all that is in it, as far as possible; whether it is gone.
 
@@ -243,3 +257,9 @@ def _last_change(item: Path) -> float:
         return status.st_mtime
     with os.scandir(item) as entries:
         return max(chain((status.st_mtime,), (e.stat(follow_symlinks=False).st_mtime for e in entries)))
+
+
+def _first_change(area: Path) -> float:
+    with os.scandir(area) as entries:
+        changes = (entry.stat(follow_symlinks=False).st_mtime for entry in entries)
+        return min(chain((area.lstat().st_mtime,), changes))

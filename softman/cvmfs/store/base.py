@@ -172,6 +172,12 @@ class StagedStore(Store, Protocol):
             PathError: this is no transaction's id.
         """
 
+    def oldest_staged(self) -> float | None:
+        """Since when the oldest staging area is in use, in Unix time by the store's clock; None when there is none.
+
+        Its transaction may count on everything that was stored since then.
+        """
+
     def sweep_staged(self, older_than: float) -> int:
         """Remove staging areas in which nothing changed since ``older_than`` (Unix time); how many there were."""
 

@@ -20,6 +20,7 @@ from softman.cvmfs.areas import (
     check_transaction_id,
     discard_area,
     new_transaction_id,
+    oldest_area,
     open_staged,
     staged_name,
     sweep_areas,
@@ -201,7 +202,7 @@ class LocalStore:
         """See ``StagedStore.promote_staged``."""
         area = self.staging_root / check_transaction_id(transaction)
         staged = []
-        for content, kind in objects:
+        for content, kind in dict.fromkeys(objects):
             path = area / staged_name(content, kind)
             with os_errors(f"staged {path.name}"):
                 is_staged = path.exists()
@@ -215,6 +216,10 @@ class LocalStore:
     def discard_staged(self, transaction: str) -> None:
         """See ``StagedStore.discard_staged``."""
         discard_area(self.staging_root, transaction)
+
+    def oldest_staged(self) -> float | None:
+        """See ``StagedStore.oldest_staged``."""
+        return oldest_area(self.staging_root)
 
     def sweep_staged(self, older_than: float) -> int:
         """See ``StagedStore.sweep_staged``."""

@@ -26,7 +26,7 @@ class MemoryStore:
         """Unix time of each file; one that was put into ``files`` directly counts as very old."""
         self.staged: dict[str, dict[str, bytes]] = {}
         """What is staged: transaction, name, content."""
-        self._staged_at: dict[str, float] = {}
+        self._staged_at: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
     def ensure_directories(self) -> None:
@@ -96,7 +96,10 @@ class MemoryStore:
 
     def new_area(self) -> "MemoryArea":
         """See ``StagedStore.new_area``."""
-        return MemoryArea(self, new_transaction_id())
+        transaction = new_transaction_id()
+        self.staged[transaction] = {}
+        self._staged_at[transaction] = (time.time(), time.time())
+        return MemoryArea(self, transaction)
 
     @contextmanager
     def open_staged(self, transaction: str, name: str) -> Iterator[Readable]:
@@ -123,16 +126,20 @@ class MemoryStore:
         """See ``StagedStore.discard_staged``."""
         self.staged.pop(check_transaction_id(transaction), None)
 
+    def oldest_staged(self) -> float | None:
+        """See ``StagedStore.oldest_staged``."""
+        return min((self._staged_at[transaction][0] for transaction in self.staged), default=None)
+
     def sweep_staged(self, older_than: float) -> int:
         """See ``StagedStore.sweep_staged``."""
-        old = [transaction for transaction in self.staged if self._staged_at[transaction] < older_than]
+        old = [transaction for transaction in self.staged if self._staged_at[transaction][1] < older_than]
         for transaction in old:
             self.discard_staged(transaction)
         return len(old)
 
     def stage(self, transaction: str, name: str, data: bytes) -> None:
         """Keep what the area of a transaction was given."""
-        self._staged_at[transaction] = time.time()
+        self._staged_at[transaction] = (self._staged_at.get(transaction, (time.time(),))[0], time.time())
         self.staged.setdefault(transaction, {})[name] = data
 
     def _promote(self, data: bytes, content: ContentHash, kind: ObjectKind) -> None:

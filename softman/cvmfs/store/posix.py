@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -26,6 +28,24 @@ def os_errors(what: str) -> Iterator[None]:
         raise StoreError(f"{what}: {error.strerror}") from error
     except OSError as error:
         raise StoreUnavailable(f"{what}: {error.strerror}") from error
+
+
+@contextmanager
+def open_plain(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that must be a plain one, for reading; a link is not followed, a fifo not waited for.
+
+    Raises:
+        ObjectMissing: it does not exist, or is something else.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ObjectMissing(f"{path.name} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ObjectMissing(f"{path.name} is not a plain file")
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
 
 
 def open_at(opened: ExitStack, name: str, flags: int, directory: int | None) -> int:

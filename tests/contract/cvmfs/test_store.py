@@ -1,4 +1,4 @@
-"""What every store promises: on disk, in memory, and, for reading, behind a web server."""
+"""What every store promises: on disk, in memory, in a bucket, and, for reading, behind a web server."""
 
 import threading
 import time
@@ -12,6 +12,7 @@ import pytest
 from softman.cvmfs.errors import FormatError, HashMismatch, ObjectMissing, StoreUnavailable, TooLarge
 from softman.cvmfs.format.hashes import HashAlgorithm, ObjectKind, hash_bytes
 from softman.cvmfs.store import HttpStore, LocalStore, MemoryStore, ReadableStore, Store
+from tests.support.bucket_storage import BucketStorage
 
 CONTENT = bytes(range(256)) * 5000
 OBJECT = hash_bytes(CONTENT)
@@ -26,13 +27,6 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Nothing on the terminal."""
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    created: Store = LocalStore(tmp_path / "repository") if request.param == "local" else MemoryStore()
-    created.ensure_directories()
-    return created
-
-
 @pytest.fixture
 def staged(tmp_path: Path) -> Path:
     """A staged file where stores on disk expect it."""
@@ -43,7 +37,7 @@ def staged(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.fixture(params=["local", "memory", "http"])
+@pytest.fixture(params=["local", "memory", "http", pytest.param("s3", marks=pytest.mark.stack)])
 def open_reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenReader]:
     """Gives a store for reading that holds some files."""
     local = LocalStore(tmp_path)
@@ -58,6 +52,16 @@ def open_reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open
         yield fill
     elif request.param == "memory":
         yield MemoryStore
+    elif request.param == "s3":
+        storage = BucketStorage.prepare(request.getfixturevalue("stack"), request.getfixturevalue("unique"))
+
+        def upload(files: dict[str, bytes]) -> ReadableStore:
+            store = storage.store("test.example.org", tmp_path / "lock")
+            for name, data in files.items():
+                store.put(name, data)
+            return store
+
+        yield upload
     else:
 
         def serve(files: dict[str, bytes]) -> HttpStore:
