@@ -6,7 +6,7 @@ milliseconds, and the two must be equal for an object that did not change.
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
@@ -15,7 +15,7 @@ from softman.adapters.errormap import translated
 from softman.adapters.s3_client import S3_TABLE, S3Access, code_of, s3_client, status_of
 from softman.adapters.s3_http import SignedHttp
 from softman.adapters.s3_listing import Page, parse_page
-from softman.errors import ServiceUnavailable
+from softman.errors import ServiceUnavailable, SoftmanError
 from softman.model import BucketObject
 from softman.settings import S3Settings
 
@@ -117,7 +117,7 @@ class S3Buckets:
         with closing(answer["Body"]) as stream:
             yield S3Body(info, stream, bucket)
             if info.size <= _DRAINED:  # reading the rest of a small one is cheaper than a new connection
-                with translated(S3_TABLE, f"read an object of bucket {bucket}"):
+                with suppress(SoftmanError), translated(S3_TABLE, "read on"):
                     stream.read()
 
     @staticmethod

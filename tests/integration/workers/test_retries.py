@@ -32,13 +32,19 @@ def test_a_chain_over_two_pools_survives_the_retries_of_its_links(bench: Any, un
     assert bench.notes("second") == [unique] * 3
 
 
-def test_work_and_delays_are_in_quorum_queues_and_only_chatter_in_others(bench: Any) -> None:
-    bench.worker("probe_tasks:stratum0", "-c1")
+def queue_kinds(bench: Any) -> dict[str, tuple[str, bool]]:
+    """The broker's queues: type, and whether they are durable."""
     table = json.loads(bench.stack.rabbitmqctl("list_queues", "name", "type", "durable", "--formatter=json"))
-    kinds = {row["name"]: (row["type"], row["durable"]) for row in table}
+    return {row["name"]: (row["type"], row["durable"]) for row in table}
+
+
+def test_work_and_delays_are_in_quorum_queues_and_only_chatter_in_others(bench: Any) -> None:
+    before = set(queue_kinds(bench))  # left by other tests on this broker
+    bench.worker("probe_tasks:stratum0", "-c1")
+    kinds = queue_kinds(bench)
     wanted = {*TASK_QUEUES, EVENTS, DEAD, *(f"celery_delayed_{level}" for level in range(28))}
     assert {name: kinds[name] for name in wanted} == dict.fromkeys(wanted, ("quorum", True))
-    others = set(kinds) - wanted
+    others = set(kinds) - wanted - before
     assert others
     assert {name for name in others if "pidbox" not in name and not name.startswith(("celeryev", "amq.gen"))} == set()
 
