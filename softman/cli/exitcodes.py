@@ -65,6 +65,7 @@ OUTCOMES: dict[type[Exception], Outcome] = {
     cvmfs.RepositoryExists: Outcome(44, "keep it, or choose another name"),
     cvmfs.RevisionConflict: Outcome(45, _WAIT),
     cvmfs.CandidateRejected: Outcome(46, "nothing was published; correct what the message names"),
+    cvmfs.SourceError: Outcome(49, "nothing was published"),
 }
 
 

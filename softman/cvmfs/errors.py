@@ -18,7 +18,8 @@
     ├── PathError                a repository path does not exist, has the wrong type or an illegal form
     ├── RepositoryExists         create: the storage already holds a repository with other keys
     ├── RevisionConflict         the base of a candidate is not the current revision
-    └── CandidateRejected        a candidate breaks a rule; nothing was published
+    ├── CandidateRejected        a candidate breaks a rule; nothing was published
+    └── SourceError              what is to be published cannot be read, is damaged, or changed meanwhile
 """
 
 from typing import ClassVar
@@ -138,3 +139,9 @@ class CandidateRejected(CvmfsError):
     """A candidate revision breaks a rule; nothing was published."""
 
     code = "candidate-rejected"
+
+
+class SourceError(CvmfsError):
+    """A directory or archive to be published cannot be read, is damaged, or changed while it was read."""
+
+    code = "source"

@@ -1,0 +1,353 @@
+"""One publish: items of a source in, objects made by workers, entries of a transaction out.
+
+Everything is a stream: what is in flight is bounded in number and, where content comes through memory, in bytes.
+"""
+
+import os
+import tempfile
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Final
+
+from softman.cvmfs.errors import CvmfsError, FormatError, PathError
+from softman.cvmfs.format.chunker import Chunker
+from softman.cvmfs.format.entry import Chunk, Entry
+from softman.cvmfs.format.hashes import ContentHash, ObjectKind
+from softman.cvmfs.ingest.items import (
+    DirectoryItem,
+    Extent,
+    FileItem,
+    HardLinkItem,
+    IngestOptions,
+    IngestReport,
+    Item,
+    LinkItem,
+    Progress,
+    Refusal,
+    Source,
+    xattrs_of,
+)
+from softman.cvmfs.ingest.objects import SMALL, Made, Part, Recipe
+from softman.cvmfs.ingest.pieces import chunker, cut
+from softman.cvmfs.ingest.workers import Workers
+from softman.cvmfs.staging import ChunkedContent, Published, Staging, StoredObject
+from softman.cvmfs.transaction import Transaction
+
+_BATCH_FILES: Final = 128
+_BATCH_BYTES: Final = 2 * 1024 * 1024
+_JOBS_PER_WORKER: Final = 3
+_MAX_REFUSED: Final = 1000
+"""Refusals that are kept; more are counted."""
+_AUTOMATIC = b".cvmfsautocatalog"
+_MARKERS = frozenset({b".cvmfscatalog", _AUTOMATIC})
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A file whose objects are in the making: ``made`` has a place for each."""
+
+    item: FileItem
+    sizes: list[int]
+    made: list[Made | None]
+    left: int
+    """How many of them are missing."""
+    followers: list[bytes] = field(default_factory=list)
+    """Other names of it that came meanwhile."""
+
+
+class Ingest:
+    """Publishes one source into a transaction. To be used once.
+
+    Args:
+        transaction: where entries go; ``seal`` is left to the caller.
+        staging: of the transaction.
+        workers: make the objects.
+        options: how.
+        published: tells which objects are in the storage already.
+        base: the directory of the repository that becomes a copy of the source; ``b""`` for the root.
+        progress: is told what is done.
+        work_dir: for temporary files; None takes the system's directory.
+    """
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        staging: Staging,
+        workers: Workers,
+        *,
+        options: IngestOptions,
+        published: Published,
+        base: bytes = b"",
+        progress: Progress | None = None,
+        work_dir: Path | None = None,
+    ) -> None:
+        self._tx = transaction
+        self._workers = workers
+        self._options = options
+        self._base = base
+        self._progress = progress
+        self._work_dir = work_dir
+        self._algorithm = staging.algorithm
+        self._recipe = Recipe(staging.area, published, staging.algorithm, options.compression, options.level)
+        self._report = IngestReport()
+        self._batch: list[tuple[_Pending, int, Part]] = []
+        self._batch_bytes = 0
+        self._jobs: dict[Future[list[Made]], list[tuple[_Pending, int]]] = {}
+        self._names: dict[bytes, _Pending] = {}
+
+    def run(self, source: Source) -> IngestReport:
+        """Publish everything in ``source``.
+
+        Returns:
+            What was done. Entries that cannot be published are left out and named there.
+
+        Raises:
+            SourceError: the source cannot be read, is damaged, or changed meanwhile; the transaction is of no use then.
+            StoreUnavailable: the staging area cannot be written now.
+            PathError: the base of the publish is no directory.
+        """
+        before = self._tx.lookup(self._base)
+        if before is not None and not before.is_dir:
+            raise PathError(f"{_shown(self._base)} is no directory")
+        self._is_new = before is None or next(self._tx.listdir(self._base), None) is None
+        try:
+            with tempfile.TemporaryDirectory(prefix="softman-ingest-", dir=self._work_dir) as scratch:
+                self._scratch = os.fsencode(scratch)
+                for item in source.items():
+                    self._take(item)
+                self._flush()
+                while self._jobs:
+                    self._settle()
+        finally:
+            for job in self._jobs:
+                job.cancel()
+        if self._options.delete and not self._is_new:
+            self._delete(source)
+        return self._report
+
+    def _take(self, item: Item) -> None:
+        try:
+            if isinstance(item, FileItem):
+                self._file(item)
+            elif isinstance(item, DirectoryItem):
+                self._directory(item)
+            elif isinstance(item, LinkItem):
+                self._symlink(item)
+            elif isinstance(item, HardLinkItem):
+                self._hard_link(item)
+            else:
+                self._refuse(item.path, item.reason)
+        except (PathError, FormatError) as exc:
+            self._refuse(item.path, str(exc))
+
+    def _place(self, path: bytes) -> bytes:
+        return self._base + b"/" + path if path else self._base
+
+    def _refuse(self, path: bytes, reason: str) -> None:
+        self._report.refusals += 1
+        if len(self._report.refused) < _MAX_REFUSED:
+            self._report.refused.append(Refusal(path, reason))
+
+    def _directory(self, item: DirectoryItem) -> None:
+        self._report.directories += 1
+        place = self._place(item.path)
+        if place:  # the root of a repository keeps its attributes
+            found = item.attributes
+            self._tx.add_directory(place, found.mode, found.seconds, xattrs_of(found), mtime_ns=found.nanoseconds)
+
+    def _symlink(self, item: LinkItem) -> None:
+        self._report.links += 1
+        found = item.attributes
+        self._tx.add_symlink(
+            self._place(item.path), item.target, found.seconds, xattrs_of(found), mtime_ns=found.nanoseconds
+        )
+
+    def _hard_link(self, item: HardLinkItem) -> None:
+        if (pending := self._names.get(item.target)) is not None:
+            self._names[item.path] = pending
+            pending.followers.append(item.path)
+        else:
+            self._link(self._place(item.target), item.path)
+
+    def _link(self, target: bytes, path: bytes) -> None:
+        """Give the file at ``target``, which is in the transaction, another name."""
+        entry = self._tx.lookup(target)
+        if entry is None or not entry.is_file:
+            self._refuse(path, f"is a hard link to {_shown(target)}, which was refused")
+            return
+        self._tx.add_file(
+            self._place(path),
+            _content_of(entry),
+            entry.permissions,
+            entry.mtime,
+            mtime_ns=entry.mtime_ns,
+            xattrs=entry.xattrs,
+        )
+        self._done(entry.size)
+
+    def _file(self, item: FileItem) -> None:
+        if not self._is_new and self._is_unchanged(item):
+            return
+        self._report.read += item.size
+        sizes = self._options.chunks
+        if sizes is not None and item.size > (sizes if isinstance(sizes, int) else sizes.minimum):
+            self._large(item, chunker(sizes))
+        elif isinstance(item.content, Extent):
+            self._add_part(self._begin(item, 1), 0, Part(item.content))
+        elif item.size <= SMALL:
+            self._add_part(self._begin(item, 1), 0, Part(b"".join(item.content)))
+        else:
+            self._large(item, None)
+
+    def _is_unchanged(self, item: FileItem) -> bool:
+        """Whether the catalog has the content already, judged by size and time; new attributes are entered."""
+        place, found = self._place(item.path), item.attributes
+        entry = self._tx.lookup(place)
+        if entry is None or not entry.is_file or entry.is_external or self._options.compare_content:
+            return False
+        same_time = entry.mtime == found.seconds and (entry.mtime_ns or found.nanoseconds) == found.nanoseconds
+        if entry.size != item.size or not same_time or entry.algorithm is not self._algorithm:
+            return False
+        xattrs = entry.xattrs if found.xattrs is None else found.xattrs
+        if (entry.permissions, entry.xattrs) != (found.mode, xattrs):
+            self._tx.add_file(
+                place, _content_of(entry), found.mode, found.seconds, mtime_ns=found.nanoseconds, xattrs=xattrs
+            )
+        self._report.unchanged += 1
+        self._done(item.size)
+        return True
+
+    def _begin(self, item: FileItem, parts: int) -> _Pending:
+        pending = _Pending(item, [item.size] * parts, [None] * parts, parts)
+        self._names[item.path] = pending
+        return pending
+
+    def _large(self, item: FileItem, cutter: Chunker | None) -> None:
+        """Cut a file into chunks, each a job of its own."""
+        pending = self._begin(item, 0)
+        pending.left = 1  # keeps it open until the last part is known
+        for extent, is_whole in cut(item.content, cutter, self._scratch):
+            pending.sizes.append(extent.length)
+            pending.made.append(None)
+            pending.left += 1
+            kind = ObjectKind.FILE if is_whole else ObjectKind.CHUNK
+            self._add_part(pending, len(pending.made) - 1, Part(extent, kind))
+            self._flush()
+        pending.left -= 1
+        if not pending.left:
+            self._enter(pending)
+
+    def _add_part(self, pending: _Pending, index: int, part: Part) -> None:
+        self._batch.append((pending, index, part))
+        self._batch_bytes += part.content.length if isinstance(part.content, Extent) else len(part.content)
+        if len(self._batch) >= _BATCH_FILES or self._batch_bytes >= _BATCH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._batch:
+            return
+        while len(self._jobs) >= _JOBS_PER_WORKER * self._workers.count:
+            self._settle()
+        job = self._workers.submit(self._recipe, [part for _, _, part in self._batch])
+        self._jobs[job] = [(pending, index) for pending, index, _ in self._batch]
+        self._batch.clear()
+        self._batch_bytes = 0
+
+    def _settle(self) -> None:
+        """Wait for a job, and enter what is complete."""
+        done, _ = wait(self._jobs, return_when=FIRST_COMPLETED)
+        for job in done:
+            parts = self._jobs.pop(job)
+            try:
+                made = job.result()
+            except BrokenExecutor as exc:
+                raise CvmfsError("a worker process was ended from outside; was there too little memory?") from exc
+            for (pending, index), found in zip(parts, made, strict=True):
+                pending.made[index] = found
+                pending.left -= 1
+                self._count(found)
+                if not pending.left:
+                    self._enter(pending)
+
+    def _count(self, made: Made) -> None:
+        _, size, is_new = made
+        if is_new:
+            self._report.objects += 1
+            self._report.stored += size
+        else:
+            self._report.deduplicated += 1
+
+    def _enter(self, pending: _Pending) -> None:
+        """Enter a file whose objects are all made, and its other names."""
+        item, found = pending.item, pending.item.attributes
+        self._names.pop(item.path, None)
+        try:
+            self._tx.add_file(
+                self._place(item.path),
+                self._content(pending),
+                found.mode,
+                found.seconds,
+                mtime_ns=found.nanoseconds,
+                xattrs=xattrs_of(found),
+            )
+            self._done(item.size)
+        except (PathError, FormatError) as exc:
+            self._refuse(item.path, str(exc))
+        for path in pending.followers:
+            self._names.pop(path, None)
+            try:
+                self._link(self._place(item.path), path)
+            except (PathError, FormatError) as exc:
+                self._refuse(path, str(exc))
+
+    def _content(self, pending: _Pending) -> StoredObject | ChunkedContent:
+        made = [found for found in pending.made if found is not None]
+        hashes = [ContentHash(digest, self._algorithm) for digest, _, _ in made]
+        stored = sum(size for _, size, _ in made)
+        compression = self._options.compression
+        if len(made) == 1:
+            return StoredObject(hashes[0], pending.item.size, stored, compression)
+        offsets = accumulate(pending.sizes, initial=0)
+        chunks = tuple(map(Chunk, offsets, pending.sizes, hashes))
+        return ChunkedContent(chunks, pending.item.size, stored, compression)
+
+    def _done(self, size: int) -> None:
+        self._report.files += 1
+        self._report.size += size
+        if self._progress is not None:
+            self._progress(1, size)
+
+    def _delete(self, source: Source) -> None:
+        """Remove what the source lacks; names that mean something to CVMFS stay."""
+        with tempfile.TemporaryFile(prefix="softman-ingest-", dir=self._work_dir) as removals:
+            below = None
+            for entry in self._tx.walk(self._base):
+                if below is not None and entry.path.startswith(below):
+                    continue
+                below = None
+                if not self._is_reserved(entry) and source.lacks(entry.path[len(self._base) + 1 :]):
+                    removals.write(len(entry.path).to_bytes(2, "big") + entry.path)
+                    below = entry.path + b"/"
+            removals.seek(0)
+            while length := int.from_bytes(removals.read(2), "big"):
+                self._tx.remove(removals.read(length))
+                self._report.removed += 1
+
+    def _is_reserved(self, entry: Entry) -> bool:
+        """Whether a name means something to CVMFS: all ``.cvmfs*`` at the root, and what balancing leaves."""
+        if entry.name.startswith(b".cvmfs") and not entry.parent:
+            return True
+        return entry.name in _MARKERS and self._tx.lookup(entry.parent + b"/" + _AUTOMATIC) is not None
+
+
+def _content_of(entry: Entry) -> StoredObject | ChunkedContent:
+    """The content of an entry, for another one."""
+    if entry.hash is None:
+        return ChunkedContent(entry.chunks, entry.size, 0, entry.compression)
+    return StoredObject(entry.hash, entry.size, 0, entry.compression)
+
+
+def _shown(path: bytes) -> str:
+    return path.decode(errors="backslashreplace")
