@@ -19,6 +19,8 @@
     ├── RepositoryExists         create: the storage already holds a repository with other keys
     ├── RevisionConflict         the base of a candidate is not the current revision
     ├── CandidateRejected        a candidate breaks a rule; nothing was published
+    ├── TagError                 a tag is not there, is there already, or cannot have its name
+    ├── RevisionMissing          a revision never was, or was collected
     └── SourceError              what is to be published cannot be read, is damaged, or changed meanwhile
 """
 
@@ -139,6 +141,18 @@ class CandidateRejected(CvmfsError):
     """A candidate revision breaks a rule; nothing was published."""
 
     code = "candidate-rejected"
+
+
+class TagError(CvmfsError):
+    """There is no such tag, there is one already, or a tag cannot have this name."""
+
+    code = "tag"
+
+
+class RevisionMissing(CvmfsError):
+    """A revision never was, or was taken by garbage collection."""
+
+    code = "revision-missing"
 
 
 class SourceError(CvmfsError):

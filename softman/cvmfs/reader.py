@@ -1,15 +1,17 @@
 """The verifying reader: from a store and a public key to a manifest that can be believed, and on to its content."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
 
 from softman.cvmfs.errors import TooLarge
 from softman.cvmfs.format.hashes import ObjectKind
+from softman.cvmfs.format.history import History
 from softman.cvmfs.format.manifest import MANIFEST_NAME, MAX_MANIFEST_SIZE, Manifest
 from softman.cvmfs.format.names import check_repository_name
 from softman.cvmfs.format.whitelist import MAX_WHITELIST_SIZE, WHITELIST_NAME
+from softman.cvmfs.revisions import Revision, Revisions, read_history
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.store.base import ReadableStore
 from softman.cvmfs.verify import MAX_CERTIFICATE_SIZE, check_manifest, verify_manifest
@@ -80,13 +82,46 @@ class RepositoryReader:
                 self._known = verified
         return verified
 
-    def snapshot(self) -> Snapshot:
-        """The revision published now, to be used as a context manager.
+    def snapshot(self, *, tag: str | None = None, revision: int | None = None) -> Snapshot:
+        """A revision, to be used as a context manager: the one published now, or an earlier one that is still kept.
+
+        Earlier ones are as trustworthy as the newest: hashes lead to them from the signed manifest.
+
+        Args:
+            tag: of the revision.
+            revision: its number. The search goes back from tag to tag, and from revision to revision.
 
         Raises:
+            TagError: there is no such tag.
+            RevisionMissing: there is no such revision any more.
+            ValueError: both are given.
             CvmfsError: as ``manifest``, and the errors of ``Snapshot``.
         """
-        return Snapshot(self._store, self.manifest(), work_dir=self._work_dir)
+        if tag is not None and revision is not None:
+            raise ValueError("either a tag or a revision, not both")
+        manifest = self.manifest()
+        known = Revisions(self._store, manifest, work_dir=self._work_dir)
+        if tag is not None:
+            manifest = known.tagged(tag).manifest(manifest)
+        elif revision is not None:
+            manifest = known.numbered(revision).manifest(manifest)
+        return Snapshot(self._store, manifest, work_dir=self._work_dir)
+
+    def history(self) -> History:
+        """The tags as of now.
+
+        Raises:
+            CvmfsError: as ``manifest``; and when the tag database is lost or damaged.
+        """
+        return read_history(self._store, self.manifest(), work_dir=self._work_dir)
+
+    def revisions(self) -> Iterator[Revision]:
+        """The revisions that can still be looked at, newest first, with their tags; loaded one by one.
+
+        Raises:
+            CvmfsError: as ``manifest``; and, while iterating, when a root catalog is damaged.
+        """
+        return Revisions(self._store, self.manifest(), work_dir=self._work_dir).kept()
 
     def _small_file(self, name: str, max_size: int, what: str) -> bytes:
         try:

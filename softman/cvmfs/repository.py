@@ -1,14 +1,11 @@
-"""Stratum 0's side of a repository: making it, committing candidates, signing.
+"""Stratum 0's side of a repository: making it, committing candidates, and everything an administrator does to it.
 
-Whatever happens in between, readers see the previous revision or the next one, whole: objects come first, then the
-reflog, then one barrier, then the manifest. The reflog and the manifest's ``Y`` cannot be replaced together, so what a
-crash leaves between the two is repaired by whoever opens the repository for a change next.
+What is signed is read and replaced by ``head.Head``; the larger operations have modules of their own.
 """
 
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,37 +19,31 @@ from softman.cvmfs.errors import (
     RepositoryExists,
     RevisionConflict,
     SignatureInvalid,
-    TooLarge,
     WrongRepository,
 )
 from softman.cvmfs.format.catalog_writer import create_catalog, root_entry
-from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, ObjectKind, hash_bytes
+from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, ObjectKind
+from softman.cvmfs.format.history import History, Tag
 from softman.cvmfs.format.keys import RepositoryKeys
-from softman.cvmfs.format.manifest import MANIFEST_NAME, MAX_MANIFEST_SIZE, Manifest
+from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.format.names import check_repository_name
 from softman.cvmfs.format.objects import compress, compress_stock
-from softman.cvmfs.format.reflog import REFLOG_NAME, ReferenceKind, Reflog
-from softman.cvmfs.format.signature import (
-    fingerprint,
-    load_certificate,
-    sign_manifest,
-    sign_whitelist,
-    verify_manifest_signature,
-    verify_whitelist_signature,
-)
-from softman.cvmfs.format.whitelist import MAX_WHITELIST_SIZE, WHITELIST_NAME, Whitelist
+from softman.cvmfs.gc import Collection, Retention, collect
+from softman.cvmfs.head import Head
 from softman.cvmfs.inspector import Limits, inspect_staged
+from softman.cvmfs.revisions import read_history
+from softman.cvmfs.rollback import RolledBack, roll_back
+from softman.cvmfs.rotation import rotate_master_key, rotate_signing_key
 from softman.cvmfs.staging import check_transaction_id
-from softman.cvmfs.store.base import StagedStore
-from softman.cvmfs.verify import check_manifest
+from softman.cvmfs.store.base import StagedStore, StoredFile
+from softman.cvmfs.tags import Tagging, add_tag, advance, remove_tags
 
-__all__ = ["Limits", "Repository", "StagedStore"]
+__all__ = ["Collection", "Limits", "Repository", "Retention", "RolledBack", "StagedStore", "Tagging"]
 
 MASTER_REPLICA_NAME = ".cvmfs_master_replica"
 """Its existence allows stratum 1 servers to replicate the repository."""
 _MASTER_REPLICA_TEXT = b"This file marks the repository as replicatable to stratum 1 servers\n"
 _METAINFO = b"{}"
-_MAX_REFLOG_SIZE = 512 * 1024 * 1024
 _EXPIRED = datetime.min.replace(tzinfo=UTC)
 
 
@@ -81,9 +72,7 @@ class Repository:
     ) -> None:
         self.name = check_repository_name(name)
         self._store = store
-        self._keys = keys
-        self._now = now
-        self._work_dir = work_dir
+        self._head = Head(store, name, keys, now=now, work_dir=work_dir)
 
     def manifest(self) -> Manifest:
         """The manifest in force, its signature verified with our key.
@@ -95,10 +84,7 @@ class Repository:
             FormatError: it is no manifest.
             HashMismatch: it was changed after it was signed.
         """
-        read = Manifest.from_bytes(self._store.get(MANIFEST_NAME, max_size=MAX_MANIFEST_SIZE))
-        check_manifest(read.manifest, self.name)
-        verify_manifest_signature(read.signed, load_certificate(self._keys.certificate))
-        return read.manifest
+        return self._head.manifest()
 
     def create(self, *, ttl: int, whitelist_days: int) -> Manifest:
         """Make the repository, empty, as revision 1; or complete what a crash left, or find that it is there.
@@ -114,22 +100,23 @@ class Repository:
             RepositoryExists: there is one that was made with other keys.
             FormatError: the keys do not belong together.
         """
-        self._keys.check()
+        head = self._head
+        head.keys.check()
         with self._store.lock(self.name):
             self._store.ensure_directories()
             try:
-                current = self.manifest()
+                current = head.manifest()
             except ObjectMissing:
                 return self._make(ttl, whitelist_days)
             except (SignatureInvalid, WrongRepository) as exc:
                 raise RepositoryExists(f"{self.name} is there already, made with other keys: {exc}") from exc
             try:
-                self._whitelist()
+                head.whitelist()
             except (SignatureInvalid, WrongRepository) as exc:
                 raise RepositoryExists(f"{self.name} is there already, made with other keys: {exc}") from exc
             except (ObjectMissing, FormatError, HashMismatch):  # lost or damaged, and ours to replace
-                self._sign_whitelist(current.root_hash.algorithm, whitelist_days)
-            return self._repaired(current)
+                head.sign_whitelist(current.root_hash.algorithm, whitelist_days)
+            return head.repaired(current)
 
     def commit(
         self,
@@ -139,6 +126,7 @@ class Repository:
         base_root_hash: ContentHash,
         transaction: str,
         limits: Limits | None = None,
+        tagging: Tagging | None = None,
     ) -> Manifest:
         """Check a candidate that a publisher staged, and make it the next revision.
 
@@ -148,6 +136,7 @@ class Repository:
             base_root_hash: the root catalog of that revision.
             transaction: whose staging area holds the catalog and the new objects.
             limits: what to accept.
+            tagging: what to call the revision besides ``trunk``.
 
         Returns:
             The manifest that is in force then; also when the candidate was in force already.
@@ -155,11 +144,11 @@ class Repository:
         Raises:
             RevisionConflict: the base is not the revision in force; the error says which is.
             CandidateRejected: the candidate breaks a rule; the message says which, and where.
+            TagError: the tag is there already.
             StoreUnavailable: the storage or this machine cannot do it now.
         """
-        limits = limits or Limits()
-        with self._store.lock(self.name):
-            current = self._repaired(self.manifest())
+        with self._head.locked() as before:
+            current = before
             if current.root_hash != candidate:
                 if (current.revision, current.root_hash) != (base_revision, base_root_hash):
                     raise RevisionConflict(
@@ -168,165 +157,216 @@ class Repository:
                         current.revision,
                         str(current.root_hash),
                     )
-                current = self._commit(current, candidate, transaction, limits)
+                current = self._commit(current, candidate, transaction, limits or Limits(), tagging or Tagging())
             self._store.discard_staged(transaction)
             return current
 
-    def resign_whitelist(self, days: int) -> datetime:
+    def history(self) -> History:
+        """The tags as of the revision in force; ``RepositoryReader.revisions`` has all that is kept."""
+        return read_history(self._store, self.manifest(), work_dir=self._head.work_dir)
+
+    def add_tag(self, name: str, *, description: str = "", revision: int | None = None, move: bool = False) -> Tag:
+        """Give a kept revision a name. Garbage collection keeps it from then on.
+
+        Args:
+            name: of letters, digits and ``-_./:``.
+            description: free text.
+            revision: which one; None is the one in force.
+            move: take the name away from another revision.
+
+        Raises:
+            TagError: the name cannot be that of a tag, or is taken.
+            RevisionMissing: the revision is not kept any more, or not in full.
+        """
+        return add_tag(self._head, name, description=description, revision=revision, move=move)
+
+    def remove_tags(self, names: Sequence[str]) -> Manifest:
+        """Remove tags, all or none; what only they kept goes with the next garbage collection.
+
+        Raises:
+            TagError: one is not there, or moves by itself.
+        """
+        return remove_tags(self._head, names)
+
+    def rollback(self, *, tag: str | None = None, revision: int | None = None) -> RolledBack:
+        """Publish an earlier tree again, as a new revision. Tags on revisions after it are removed.
+
+        Args:
+            tag: of the revision to go back to, or
+            revision: its number.
+
+        Raises:
+            TagError: there is no such tag.
+            RevisionMissing: there is no such revision, or not in full any more, or it is in force.
+            ValueError: not exactly one of the two is given.
+        """
+        if (tag is None) == (revision is None):
+            raise ValueError("either a tag or a revision must be given")
+        return roll_back(self._head, tag=tag, revision=revision)
+
+    def undo(self) -> RolledBack:
+        """Take the last revision back: ``rollback`` to ``trunk-previous``, or to the one that was replaced.
+
+        Raises:
+            RevisionMissing: there is none before, or not in full any more.
+        """
+        return roll_back(self._head, tag=None, revision=None)
+
+    def collect_garbage(
+        self,
+        retention: Retention | None = None,
+        *,
+        dry_run: bool = False,
+        unreferenced: bool = False,
+        on_object: Callable[[StoredFile], object] | None = None,
+    ) -> Collection:
+        """Remove what no kept revision refers to. Nobody can commit meanwhile; readers notice nothing.
+
+        The revision in force and tagged ones are always kept. Objects that were stored since the oldest running
+        transaction began are left for the next time.
+
+        Args:
+            retention: which other revisions to keep.
+            dry_run: change nothing.
+            unreferenced: also remove objects that no revision of the reflog refers to, as crashes leave them. Lists
+                the whole store.
+            on_object: told of every object that goes, before it goes.
+
+        Raises:
+            CvmfsError: the repository is not marked as garbage collectable.
+            ObjectMissing: a catalog of a revision to be kept is gone. Nothing was removed.
+            VerificationError, FormatError: a catalog is damaged. Nothing was removed.
+        """
+        return collect(
+            self._head,
+            retention or Retention(),
+            running_since=self._store.oldest_staged,
+            dry_run=dry_run,
+            unreferenced=unreferenced,
+            on_object=on_object,
+        )
+
+    def resign_whitelist(self, days: int, *, also: Iterable[bytes] = ()) -> datetime:
         """Replace the whitelist by a fresh one; nothing else changes.
 
         Args:
             days: of validity, from now.
+            also: further certificates to allow, PEM: of a key to come, or of one that just went.
 
         Returns:
             When it expires.
         """
         with self._store.lock(self.name):
-            return self._sign_whitelist(self.manifest().root_hash.algorithm, days)
+            return self._head.sign_whitelist(self.manifest().root_hash.algorithm, days, also=also)
+
+    def rotate_signing_key(self, keys: RepositoryKeys, *, days: int, keep_old: bool = False) -> Manifest:
+        """Sign with another key and certificate from now on; repeat it with the same keys if it was interrupted.
+
+        A proxy may give clients the old whitelist for some minutes more; they keep the revision they have until it
+        does not. To spare them that, allow the new certificate with ``resign_whitelist`` some time before.
+
+        Args:
+            keys: with the master key as before; see ``format.keys.renew_signing_key``.
+            days: validity of the whitelist.
+            keep_old: go on allowing the old certificate, until the whitelist is signed again.
+
+        Raises:
+            FormatError: the keys do not belong together, or have another master key.
+            SignatureInvalid: the repository is signed neither with the old nor with the new key.
+        """
+        with_new = self._head.with_keys(keys)
+        manifest = rotate_signing_key(self._head, with_new, days=days, keep_old=keep_old)
+        self._head = with_new
+        return manifest
+
+    def rotate_master_key(self, keys: RepositoryKeys, *, days: int) -> datetime:
+        """Sign the whitelist with another master key from now on. Clients must have its public half by then.
+
+        Args:
+            keys: with the signing key as before; see ``format.keys.renew_master_key``.
+            days: validity of the whitelist.
+
+        Returns:
+            When the whitelist expires.
+
+        Raises:
+            FormatError: the keys do not belong together, or have another signing key.
+        """
+        with_new = self._head.with_keys(keys)
+        expires = rotate_master_key(self._head, with_new, days=days)
+        self._head = with_new
+        return expires
 
     def whitelist_expires(self) -> datetime:
         """When the whitelist expires; the beginning of time when there is none that clients would take."""
         try:
-            return self._whitelist().expires
+            return self._head.whitelist().expires
         except (ObjectMissing, FormatError, HashMismatch, SignatureInvalid, WrongRepository):
             return _EXPIRED
 
     def sweep_staging(self, older_than: timedelta) -> int:
         """Remove staging areas in which nothing happened for so long; how many there were."""
         with self._store.lock(self.name):
-            return self._store.sweep_staged((self._now() - older_than).timestamp())
+            return self._store.sweep_staged((self._head.now() - older_than).timestamp())
 
     def _make(self, ttl: int, whitelist_days: int) -> Manifest:
-        now = self._seconds()
+        head = self._head
+        now = head.seconds()
         algorithm = HashAlgorithm.SHA1
-        with self._scratch() as work:
+        with head.scratch() as work:
             path = work / "root.db"
             with closing(sqlite3.connect(path, isolation_level=None)) as connection:
                 catalog = create_catalog(connection, root_entry(now))
                 catalog.finish(revision=1, last_modified=now, previous=None, ttl=ttl)
             database = path.read_bytes()
-        self._sign_whitelist(algorithm, whitelist_days)
+        head.sign_whitelist(algorithm, whitelist_days)
         self._store.put(MASTER_REPLICA_NAME, _MASTER_REPLICA_TEXT)
-        return self._publish(
+        return head.publish(
             Manifest(
-                root_hash=self._put(compress(database), algorithm, ObjectKind.CATALOG),
+                root_hash=head.put(compress(database), algorithm, ObjectKind.CATALOG),
                 root_size=len(database),
                 ttl=ttl,
                 revision=1,
                 repository=self.name,
-                certificate=self._put_certificate(algorithm),
+                certificate=head.put_certificate(algorithm),
                 published_at=now,
                 garbage_collectable=True,
-                metainfo=self._put(compress_stock(_METAINFO), algorithm, ObjectKind.METAINFO),
+                metainfo=head.put(compress_stock(_METAINFO), algorithm, ObjectKind.METAINFO),
             )
         )
 
-    def _commit(self, current: Manifest, candidate: ContentHash, transaction: str, limits: Limits) -> Manifest:
+    def _commit(
+        self, current: Manifest, candidate: ContentHash, transaction: str, limits: Limits, tagging: Tagging
+    ) -> Manifest:
+        head = self._head
         if candidate.algorithm is not current.root_hash.algorithm:
             raise CandidateRejected(f"{candidate} is not hashed like the rest of the repository")
+        before = read_history(self._store, current, work_dir=head.work_dir)
+        following = replace(
+            current,
+            root_hash=candidate,
+            root_size=0,
+            revision=current.revision + 1,
+            published_at=head.not_before(current),
+        )
+        advance(before, following, tagging)  # a tag that is taken is found before anything is stored
         try:
             check_transaction_id(transaction)
-            with self._scratch() as work:
+            with head.scratch() as work:
                 report = inspect_staged(
-                    self._store, current, candidate, transaction, limits, now=self._seconds(), work=work
+                    self._store, current, candidate, transaction, limits, now=head.seconds(), work=work
                 )
             self._promote(transaction, [*report.objects, (candidate, ObjectKind.CATALOG)])
         except (HashMismatch, PathError) as exc:
             raise CandidateRejected(str(exc)) from exc
-        return self._publish(
-            replace(
-                current,
-                root_hash=candidate,
-                root_size=report.root_size,
-                revision=current.revision + 1,
-                certificate=self._put_certificate(candidate.algorithm),
-                published_at=max(self._seconds(), current.published_at),
-            )
+        following = replace(
+            following, root_size=report.root_size, certificate=head.put_certificate(candidate.algorithm)
         )
+        history = head.put_history(advance(before, following, tagging), current)
+        return head.publish(replace(following, history=history))
 
     def _promote(self, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:
         try:
             self._store.promote_staged(transaction, objects)
         except ObjectMissing as exc:
             raise CandidateRejected(str(exc)) from exc
-
-    def _publish(self, manifest: Manifest) -> Manifest:
-        """Enter everything that ``manifest`` names in the reflog, then sign and store it, last."""
-        algorithm = manifest.root_hash.algorithm
-        with self._reflog() as reflog:
-            references = (
-                (manifest.root_hash, ReferenceKind.CATALOG),
-                (manifest.certificate, ReferenceKind.CERTIFICATE),
-                (manifest.history, ReferenceKind.HISTORY),
-                (manifest.metainfo, ReferenceKind.METAINFO),
-            )
-            for content, kind in references:
-                if content is not None:
-                    reflog.add(content, kind, manifest.published_at)
-            data = reflog.to_bytes()
-        complete = replace(manifest, reflog=hash_bytes(data, algorithm))
-        signed = sign_manifest(complete.to_text(), self._keys.private_key, algorithm)
-        self._store.put(REFLOG_NAME, data)
-        self._store.sync()
-        self._store.put(MANIFEST_NAME, signed, durable=True)
-        return complete
-
-    def _repaired(self, current: Manifest) -> Manifest:
-        """Bring the reflog and the manifest's ``Y`` together again, when a crash came between the two."""
-        try:
-            data = self._store.get(REFLOG_NAME, max_size=_MAX_REFLOG_SIZE)
-        except ObjectMissing:
-            data = b""
-        if current.reflog is not None and hash_bytes(data, current.reflog.algorithm) == current.reflog:
-            return current
-        return self._publish(replace(current, published_at=max(self._seconds(), current.published_at)))
-
-    def _reflog(self) -> Reflog:
-        try:
-            return Reflog.parse(self._store.get(REFLOG_NAME, max_size=_MAX_REFLOG_SIZE), self.name)
-        except (ObjectMissing, FormatError):
-            return Reflog.create(self.name)
-
-    def _whitelist(self) -> Whitelist:
-        try:
-            read = Whitelist.from_bytes(self._store.get(WHITELIST_NAME, max_size=MAX_WHITELIST_SIZE))
-        except (SignatureInvalid, TooLarge) as exc:  # not signed at all, which is not signed by somebody else
-            raise FormatError(f"no whitelist: {exc}") from exc
-        verify_whitelist_signature(read.signed, self._keys.public_key)
-        if read.whitelist.repository != self.name:
-            raise WrongRepository(f"the whitelist is for {read.whitelist.repository}, not {self.name}")
-        return read.whitelist
-
-    def _sign_whitelist(self, algorithm: HashAlgorithm, days: int) -> datetime:
-        now = self._now().astimezone(UTC).replace(microsecond=0)
-        whitelist = Whitelist(
-            repository=self.name,
-            created=now,
-            expires=now + timedelta(days=days),
-            fingerprints=(fingerprint(self._keys.certificate, algorithm),),
-        )
-        signed = sign_whitelist(whitelist.to_text(), self._keys.master_key, algorithm)
-        self._store.put(WHITELIST_NAME, signed, durable=True)
-        return whitelist.expires
-
-    def _put_certificate(self, algorithm: HashAlgorithm) -> ContentHash:
-        return self._put(compress_stock(self._keys.certificate), algorithm, ObjectKind.CERTIFICATE)
-
-    def _put(self, stored: bytes, algorithm: HashAlgorithm, kind: ObjectKind) -> ContentHash:
-        content = hash_bytes(stored, algorithm)
-        name = content.object_path(kind)
-        try:
-            present = self._store.get(name, max_size=len(stored)) == stored
-        except (ObjectMissing, TooLarge):
-            present = False
-        if not present:  # or cut short by a loss of power before the barrier
-            self._store.put(name, stored)
-        return content
-
-    def _seconds(self) -> int:
-        return int(self._now().timestamp())
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="softman-", dir=self._work_dir) as directory:
-            yield Path(directory)

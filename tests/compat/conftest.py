@@ -47,6 +47,23 @@ class Swissknife:
         arguments = ["check", "-r", url, "-t", str(temporary), "-k", str(public_key), "-N", name, "-c", "-l", "2"]
         return self._run(*arguments)
 
+    def tags(self, url: str, public_key: Path, name: str) -> list[list[str]]:
+        """The stock list of tags: name, hash, size, revision, time, branch and the words of the description."""
+        temporary = self.work / "tags"
+        temporary.mkdir(exist_ok=True)
+        arguments = ["tag_list", "-w", url, "-t", str(temporary), "-p", str(public_key), "-f", name, "-x"]
+        result = self._run(*arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return [line.split() for line in result.stdout.splitlines()]
+
+    def collect(self, url: str, storage: Path, public_key: Path, name: str) -> subprocess.CompletedProcess[str]:
+        """Stock garbage collection that keeps what is tagged and nothing else; leaves the new reflog's hash."""
+        temporary = self.work / "gc"
+        temporary.mkdir(exist_ok=True)
+        checksum = self.work / "reflog.chksum"
+        arguments = ["gc", "-r", url, "-u", f"local,{storage}/data/txn,{storage}", "-n", name, "-R", str(checksum)]
+        return self._run(*arguments, "-h", "0", "-z", "0", "-k", str(public_key), "-t", str(temporary), "-l")
+
     def scrub(self, storage: Path) -> subprocess.CompletedProcess[str]:
         """Re-hash every stored object."""
         return self._run("scrub", "-r", str(storage / "data"))
@@ -64,14 +81,14 @@ class StockClient:
     work: Path
 
     @contextmanager
-    def mounted(self, url: str, public_key: Path, name: str) -> Iterator[Path]:
-        """Mount, give the mount point, and unmount."""
+    def mounted(self, url: str, public_key: Path, name: str, **settings: str) -> Iterator[Path]:
+        """Mount, with further lines of configuration; give the mount point, and unmount."""
         place = self.work / f"mount{len(list(self.work.glob('mount*')))}"
         mount_point, cache = place / "mnt", place / "cache"
         mount_point.mkdir(parents=True)
         cache.mkdir()
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        lines = {
+        lines: dict[str, object] = {
             "CVMFS_SERVER_URL": url,
             "CVMFS_PUBLIC_KEY": public_key,
             "CVMFS_HTTP_PROXY": "DIRECT",
@@ -81,6 +98,7 @@ class StockClient:
             "CVMFS_SHARED_CACHE": "no",
             "CVMFS_NFILES": files,
             "CVMFS_USYSLOG": place / "log",
+            **settings,
         }
         config = place / "conf"
         config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))

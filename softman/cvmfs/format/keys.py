@@ -5,7 +5,7 @@ is text in memory; where it is kept is not this module's business.
 """
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -61,26 +61,44 @@ class RepositoryKeys:
             raise FormatError("the certificate is not that of the private key")
 
 
-def generate_keys(repository: str, now: datetime) -> RepositoryKeys:
+def generate_keys(repository: str, now: datetime, *, master_key: bytes | None = None) -> RepositoryKeys:
     """New keys for ``repository``; takes some tenths of a second.
 
     Args:
         repository: fully qualified name; goes into the certificate's subject.
         now: when the certificate's validity begins.
+        master_key: one that is there already, PEM: all repositories of a domain may share it.
+
+    Raises:
+        FormatError: ``repository`` is no repository name, or ``master_key`` no RSA private key in PEM.
+    """
+    check_repository_name(repository)
+    if master_key is None:
+        master_key = _private_pem(_generate())
+    private = _generate()
+    return RepositoryKeys(
+        master_key=master_key,
+        public_key=_public_pem(load_private_key(master_key)),
+        private_key=_private_pem(private),
+        certificate=_self_signed(repository, private, now),
+    )
+
+
+def renew_signing_key(repository: str, keys: RepositoryKeys, now: datetime) -> RepositoryKeys:
+    """``keys`` with another signing key and its certificate; the master key stays.
 
     Raises:
         FormatError: ``repository`` is no repository name.
     """
-    check_repository_name(repository)
-    master, private = _generate(), _generate()
-    return RepositoryKeys(
-        master_key=_private_pem(master),
-        public_key=master.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        ),
-        private_key=_private_pem(private),
-        certificate=_self_signed(repository, private, now),
-    )
+    private = _generate()
+    certificate = _self_signed(check_repository_name(repository), private, now)
+    return replace(keys, private_key=_private_pem(private), certificate=certificate)
+
+
+def renew_master_key(keys: RepositoryKeys) -> RepositoryKeys:
+    """``keys`` with another master key; the signing key and its certificate stay."""
+    master = _generate()
+    return replace(keys, master_key=_private_pem(master), public_key=_public_pem(master))
 
 
 def renew_certificate(repository: str, private_key: bytes, now: datetime) -> bytes:
@@ -139,6 +157,10 @@ def _private_pem(key: rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def _public_pem(key: rsa.RSAPrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _self_signed(repository: str, key: rsa.RSAPrivateKey, now: datetime) -> bytes:

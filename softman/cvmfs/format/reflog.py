@@ -17,6 +17,8 @@ from softman.cvmfs.format.hashes import ContentHash
 
 REFLOG_NAME = ".cvmfsreflog"
 """The reflog's file in the repository's root directory."""
+MAX_REFLOG_SIZE = 512 * 1024 * 1024
+"""Bytes of a reflog to accept."""
 _SCHEMA = "1.0"
 _TABLES = (
     "CREATE TABLE properties (key TEXT, value TEXT, CONSTRAINT pk_properties PRIMARY KEY (key))",
@@ -95,6 +97,14 @@ class Reflog:
         """Enter a reference, in place of one to the same object. ``now`` is in Unix seconds."""
         row = (str(content_hash), int(kind), now)
         self._db.execute("INSERT OR REPLACE INTO refs (hash, type, timestamp) VALUES (?, ?, ?)", row)
+
+    def remove(self, content_hash: ContentHash) -> None:
+        """Take out the reference to an object; nothing happens when there is none."""
+        self._db.execute("DELETE FROM refs WHERE hash=?", (str(content_hash),))
+
+    def compact(self) -> None:
+        """Give the space of removed rows back."""
+        self._db.execute("VACUUM")
 
     def references(self) -> Iterator[Reference]:
         """All rows, oldest first.
