@@ -11,13 +11,14 @@ from types import MappingProxyType
 from softman.cvmfs.errors import FormatError, PathError
 from softman.cvmfs.format import xattrs as xattr_format
 from softman.cvmfs.format.entry import DIRECTORY_SIZE, Entry, Flag
-from softman.cvmfs.format.hashes import HashAlgorithm
+from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm
 from softman.cvmfs.staging import ChunkedContent, StoredObject
 
 NO_ATTRIBUTES: Mapping[bytes, bytes] = MappingProxyType({})
 _MAX_NS = 999_999_999
 _MIN_TIME, _MAX_TIME = -(2**63), 2**63 - 1
 _MAX_TARGET = 4095
+_SPECIAL_TYPES = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 _REFUSED_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
@@ -25,7 +26,7 @@ def file_entry(path: bytes, stored: StoredObject | ChunkedContent, mode: int, al
     """A regular file with the content that was ``stored``.
 
     Raises:
-        PathError: ``mode`` has set-id or sticky bits. A file type in it is ignored.
+        PathError: ``mode`` has set-id or sticky bits, or is that of a special file.
     """
     flags = Flag.FILE.value | algorithm.flag_bits | stored.compression.flag_bits
     permissions = check_permissions(path, mode)
@@ -74,11 +75,30 @@ def check_permissions(path: bytes, mode: int) -> int:
     """The permission bits of ``mode``.
 
     Raises:
-        PathError: it has set-id or sticky bits.
+        PathError: it has set-id or sticky bits, or is that of a fifo, socket or device.
     """
+    if stat.S_IFMT(mode) in _SPECIAL_TYPES:
+        raise PathError(f"{path!r}: mode {mode:o} is that of a special file, and those are not published")
     if mode & _REFUSED_BITS:
         raise PathError(f"{path!r}: mode {stat.S_IMODE(mode):04o} has set-id or sticky bits, which are not published")
     return stat.S_IMODE(mode)
+
+
+def marker_entry(path: bytes, empty: ContentHash, now: int, mode: int = 0o644) -> Entry:
+    """An empty file that marks something. ``empty`` is its object, ``now`` its time of modification."""
+    flags = Flag.FILE.value | empty.algorithm.flag_bits
+    return Entry(path=path, mode=stat.S_IFREG | mode, size=0, mtime=now, flags=flags, hash=empty)
+
+
+def check_movable(entry: Entry) -> None:
+    """Accept what stock tools may have made as something that we would make, but for its owner.
+
+    Raises:
+        PathError: it is special or external, has set-id or sticky bits, or shows another catalog's content.
+    """
+    if entry.is_special or entry.is_external or entry.flags & Flag.BIND_MOUNTPOINT.value:
+        raise PathError(f"{entry.path!r} is a special or external file or a bind mountpoint, which cannot be moved")
+    check_permissions(entry.path, entry.mode)
 
 
 def check_values(entry: Entry) -> None:

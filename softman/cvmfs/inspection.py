@@ -318,7 +318,7 @@ class Inspection:
 
 def _check_new(entry: Entry) -> None:
     try:
-        check_writable(entry.path)
+        check_writable(entry.path, is_file=entry.is_file)
     except PathError as exc:
         raise CandidateRejected(str(exc)) from exc
 

@@ -7,8 +7,13 @@ from softman.cvmfs.format.entry import check_name
 
 MAX_PATH = 4095
 """Bytes of a path that the system calls of a client take."""
+MARKER = b".cvmfscatalog"
+"""The file that begins a nested catalog in its directory; no other directory has one."""
+AUTO_MARKER = b".cvmfsautocatalog"
+"""The file beside it that says that the catalog was made by balancing."""
 _RESERVED_AT_ROOT = b".cvmfs"
-_MARKERS = frozenset({b".cvmfscatalog", b".cvmfsautocatalog"})
+_DIRTAB = b".cvmfsdirtab"
+_MARKERS = frozenset({MARKER, AUTO_MARKER})
 
 
 def repository_path(path: str | bytes) -> bytes:
@@ -30,19 +35,23 @@ def repository_path(path: str | bytes) -> bytes:
     return raw
 
 
-def check_writable(path: bytes) -> None:
+def check_writable(path: bytes, *, is_file: bool) -> None:
     """Accept ``path``, already normal, as the place of an entry that a writer makes.
+
+    Args:
+        path: the place.
+        is_file: whether the entry is a regular file: only those may be catalog markers, or the dirtab at the root.
 
     Raises:
         PathError: it is the root, has over 4095 bytes (no client could open it), or a name that means something in
-            CVMFS: ``.cvmfs*`` at the root, catalog markers anywhere.
+            CVMFS: any other ``.cvmfs*`` at the root, catalog markers as directories or links.
     """
     if not path:
         raise PathError("the root of the repository is always there")
     if len(path) > MAX_PATH:
         raise PathError(f"{path[:80]!r}... has {len(path)} bytes; {MAX_PATH} are possible")
     names = path[1:].split(b"/")
-    if names[0].startswith(_RESERVED_AT_ROOT):
+    if names[0].startswith(_RESERVED_AT_ROOT) and not (is_file and names == [_DIRTAB]):
         raise PathError(f"{path!r}: names that begin with .cvmfs are reserved at the root of a repository")
-    if not _MARKERS.isdisjoint(names):
-        raise PathError(f"{path!r}: {names[-1].decode(errors='replace')} marks nested catalogs and cannot be written")
+    if not _MARKERS.isdisjoint(names[:-1] if is_file else names):
+        raise PathError(f"{path!r}: {MARKER.decode()} and {AUTO_MARKER.decode()} can only be regular files")

@@ -68,6 +68,16 @@ class Snapshot:
         """The root catalog's database; only to be read, and only until the snapshot is closed."""
         return self._root.database
 
+    def copy_catalog(self, wanted: NestedCatalog, target: Path) -> None:
+        """Fetch and verify one of the nested catalogs, and leave its database in the new file ``target``.
+
+        Raises:
+            CvmfsError: as ``CatalogCache.load``.
+        """
+        catalog = self._cache.load(wanted)
+        catalog.connection.close()
+        shutil.move(catalog.database, target)
+
     @property
     def catalog(self) -> CatalogReader:
         """The root catalog: its properties, counters and nested catalogs."""

@@ -1,63 +1,34 @@
-"""A transaction: the next root catalog, made from the current one by adding, replacing and removing entries.
+"""A transaction: the next revision, made from the current one by adding, replacing and removing entries.
 
-The catalog is copied to a scratch file and edited there; nothing else changes until stratum 0 commits the candidate.
-One thread at a time may use a transaction; its ``Staging`` may be used by many.
+Catalogs are copied to scratch files and edited there; nothing else changes until stratum 0 commits the candidate. One
+thread at a time may use a transaction; its ``Staging`` may be used by many.
 """
 
 import shutil
-import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
-from urllib.parse import quote
+from typing import Self
 
-from softman.cvmfs.entries import NO_ATTRIBUTES, check_values, directory_entry, file_entry, symlink_entry
-from softman.cvmfs.errors import CvmfsError, PathError
-from softman.cvmfs.format.catalog import sqlite_errors
-from softman.cvmfs.format.catalog_writer import CatalogWriter
+from softman.cvmfs.balancing import Balance, balance_catalogs
+from softman.cvmfs.catalog_tree import Base, CatalogTree
+from softman.cvmfs.check import chunk_problems
+from softman.cvmfs.dirtab import DIRTAB_PATH, MAX_DIRTAB_SIZE, Dirtab
+from softman.cvmfs.editor import Editor
+from softman.cvmfs.entries import NO_ATTRIBUTES, directory_entry, file_entry, marker_entry, symlink_entry
+from softman.cvmfs.errors import FormatError, PathError
 from softman.cvmfs.format.counters import CatalogCounters
-from softman.cvmfs.format.entry import Entry
-from softman.cvmfs.format.hashes import ContentHash, ObjectKind, path_hash
-from softman.cvmfs.format.manifest import Manifest
-from softman.cvmfs.paths import check_writable, repository_path
+from softman.cvmfs.format.entry import Chunk, Compression, Entry
+from softman.cvmfs.format.hashes import ContentHash
+from softman.cvmfs.moving import move
+from softman.cvmfs.nesting import Nesting
+from softman.cvmfs.paths import MARKER, check_writable, repository_path
 from softman.cvmfs.staging import ChunkedContent, Staging, StoredObject
 
-_PIECE = 1024 * 1024
-_BATCH = 1000
-"""How many entries of a directory are held at a time while it is removed."""
-
-# Whether anything that was touched differs from the base in the end.
-_ROW_DIFFERS = """
-SELECT 1 FROM temp.touched t
-LEFT JOIN main.catalog n ON n.md5path_1=t.md5path_1 AND n.md5path_2=t.md5path_2
-LEFT JOIN base.catalog o ON o.md5path_1=t.md5path_1 AND o.md5path_2=t.md5path_2
-WHERE (n.md5path_1, n.hardlinks, n.hash, n.size, n.mode, n.mtime, n.mtimens, n.flags, n.symlink, n.uid, n.gid, n.xattr)
- IS NOT (o.md5path_1, o.hardlinks, o.hash, o.size, o.mode, o.mtime, o.mtimens, o.flags, o.symlink, o.uid, o.gid,
-         o.xattr)
-LIMIT 1
-"""
-_CHUNKS_DIFFER = """
-SELECT 1 FROM temp.touched t WHERE EXISTS (
-  SELECT offset, size, hash FROM main.chunks c WHERE c.md5path_1=t.md5path_1 AND c.md5path_2=t.md5path_2
-  EXCEPT SELECT offset, size, hash FROM base.chunks b WHERE b.md5path_1=t.md5path_1 AND b.md5path_2=t.md5path_2)
-LIMIT 1
-"""
-
-
-class Base(Protocol):
-    """What a transaction starts from; ``reader.Snapshot`` is one."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """The manifest of the revision."""
-
-    @property
-    def catalog_path(self) -> Path:
-        """Its root catalog, verified, as a database file."""
+__all__ = ["Balance", "Base", "Candidate", "Transaction"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,34 +48,45 @@ class Transaction:
     Paths are absolute inside the repository, text or bytes. Missing parents are made with mode 0755. A file takes the
     place of a directory with all that is in it, and the reverse; but a file is never turned into a directory because
     something is to be added below it. Owners are always 0. Every method raises ``PathError`` for an impossible path,
-    and ``CvmfsError`` when a change would fall on or below the mountpoint of a nested catalog.
+    and ``CvmfsError`` when a change would fall on or below a bind mountpoint.
+
+    Nested catalogs are opened when something below them is looked at or changed, and only those that differ in the end
+    are written, with those above them. A directory with a file ``.cvmfscatalog`` becomes a nested catalog when the
+    transaction is sealed, and ceases to be one when the file is gone. So does one that the rules of ``set_dirtab``
+    match.
 
     Args:
         snapshot: the revision to build on; must stay open as long as the transaction.
-        staging: where objects are staged and ``seal`` puts the catalog.
+        staging: where objects are staged and ``seal`` puts the catalogs.
         now: the clock, for parents made by themselves and the time of the revision.
-        work_dir: for the scratch file; None takes the system's temporary directory.
+        work_dir: for scratch files; None takes the system's temporary directory.
+        balance: limits between which catalogs are split and merged automatically; None leaves them alone.
 
     Raises:
         FormatError: the root catalog cannot be read, or is of a schema revision that cannot be written.
     """
 
     def __init__(
-        self, snapshot: Base, staging: Staging, *, now: Callable[[], datetime], work_dir: Path | None = None
+        self,
+        snapshot: Base,
+        staging: Staging,
+        *,
+        now: Callable[[], datetime],
+        work_dir: Path | None = None,
+        balance: Balance | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._staging = staging
         self._now = now
+        self._balance = balance
+        self._dirtab: Dirtab | None = None
+        self._dirtab_is_new = False
+        self._matched: set[bytes] = set()
         self._directory = Path(tempfile.mkdtemp(prefix="softman-transaction-", dir=work_dir))
-        self._scratch = self._directory / "catalog.db"
+        self._tree = CatalogTree(snapshot, self._directory)
+        self._editor = Editor(self._tree, now=self._seconds, directory_made=self._directory_made)
         try:
-            shutil.copyfile(snapshot.catalog_path, self._scratch)
-            self._db = sqlite3.connect(f"file:{quote(str(self._scratch))}", uri=True, isolation_level=None)
-        except BaseException:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            raise
-        try:
-            self._catalog = self._open()
+            self._tree.writer(self._tree.root)
         except BaseException:
             self.close()
             raise
@@ -119,21 +101,17 @@ class Transaction:
 
     def close(self) -> None:
         """Remove scratch files; what is staged stays."""
-        self._db.close()
+        self._tree.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     @property
     def counters(self) -> CatalogCounters:
-        """What the catalog adds up to now."""
-        return self._catalog.counters
+        """What the root catalog adds up to now. Changes in nested catalogs are added when the transaction is sealed."""
+        return self._tree.writer(self._tree.root).counters
 
     def lookup(self, path: str | bytes) -> Entry | None:
         """The entry at ``path`` as of now, or None."""
-        where = repository_path(path)
-        entry = self._catalog.lookup(where)
-        if entry is None:
-            self._refuse_nested(where)
-        return entry
+        return self._editor.lookup(repository_path(path))
 
     def listdir(self, path: str | bytes) -> Iterator[Entry]:
         """The entries of a directory in the order of their names' bytes.
@@ -141,13 +119,12 @@ class Transaction:
         Raises:
             PathError: there is no such directory.
         """
-        where = self._directory_at(repository_path(path))
-        return self._catalog.listdir(where)
+        return self._editor.listdir(repository_path(path))
 
     def walk(self, path: str | bytes = b"") -> Iterator[Entry]:
         """Everything below a directory, depth first, children in the order of their names' bytes.
 
-        A nested catalog's mountpoint is given, its content is not. Nothing may be changed meanwhile.
+        Nested catalogs are included, bind mountpoints are not entered. Nothing may be changed meanwhile.
 
         Raises:
             PathError: there is no such directory.
@@ -159,8 +136,8 @@ class Transaction:
                 pending.pop()
                 continue
             yield entry
-            if entry.is_dir and not entry.is_mountpoint:
-                pending.append(self._catalog.listdir(entry.path))
+            if entry.is_dir and not entry.is_bind_mountpoint:
+                pending.append(self._editor.listdir(entry.path))
 
     def add_file(
         self,
@@ -177,17 +154,17 @@ class Transaction:
         Args:
             path: where.
             stored: its content, as ``Staging`` stored it.
-            mode: permission bits; a file type, if given, is ignored.
+            mode: permission bits; that it is a regular file may be said, too.
             mtime: seconds.
             mtime_ns: nanoseconds within that second, or None.
             xattrs: extended attributes.
 
         Raises:
-            PathError: also for set-id and sticky bits, and when a parent is no directory.
+            PathError: also for set-id and sticky bits, the mode of a special file, and when a parent is no directory.
             FormatError: extended attributes or times that the format cannot hold.
         """
-        entry = file_entry(self._writable(path), stored, mode, self._staging.algorithm)
-        self._put(replace(entry, mtime=mtime, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
+        entry = file_entry(self._writable(path, is_file=True), stored, mode, self._staging.algorithm)
+        self._editor.put(replace(entry, mtime=mtime, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
 
     def add_directory(
         self,
@@ -204,7 +181,7 @@ class Transaction:
         """
         entry = directory_entry(self._writable(path), mode)
         when = self._seconds() if mtime is None else mtime
-        self._put(replace(entry, mtime=when, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
+        self._editor.put(replace(entry, mtime=when, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
 
     def add_symlink(
         self,
@@ -221,7 +198,74 @@ class Transaction:
         ``PathError``.
         """
         entry = symlink_entry(self._writable(path), target)
-        self._put(replace(entry, mtime=mtime, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
+        self._editor.put(replace(entry, mtime=mtime, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
+
+    def add_hardlink(self, path: str | bytes, target: str | bytes) -> None:
+        """Make ``path`` another name of the file or symbolic link at ``target``, in the same directory.
+
+        All names of a file have the same attributes; one that is replaced or gets other ones leaves the group.
+
+        Raises:
+            PathError: ``target`` is no file or link, or in another directory; ``path`` is a directory.
+        """
+        self._editor.link(repository_path(target), self._writable(path, is_file=True))
+
+    def graft(
+        self,
+        path: str | bytes,
+        content: ContentHash | Sequence[Chunk],
+        size: int,
+        mode: int,
+        mtime: int,
+        *,
+        compression: Compression = Compression.ZLIB,
+        mtime_ns: int | None = None,
+        xattrs: Mapping[bytes, bytes] = NO_ATTRIBUTES,
+    ) -> None:
+        """Add or replace a regular file whose content is stored already; the commit checks that it is.
+
+        Args:
+            path: where.
+            content: its object, or its chunks in order.
+            size: bytes of the content, uncompressed.
+            mode: as for ``add_file``.
+            mtime: as for ``add_file``.
+            compression: how the objects are stored.
+            mtime_ns: as for ``add_file``.
+            xattrs: as for ``add_file``.
+
+        Raises:
+            PathError: as for ``add_file``.
+            FormatError: as for ``add_file``; or chunks that do not cover the file, or another hash algorithm than the
+                repository's.
+        """
+        stored: StoredObject | ChunkedContent
+        if isinstance(content, ContentHash):
+            hashes = [content]
+            stored = StoredObject(content, size, 0, compression)
+        else:
+            hashes = [chunk.hash for chunk in content]
+            stored = ChunkedContent(tuple(content), size, 0, compression)
+            for problem in chunk_problems(repository_path(path), stored.chunks, size):
+                raise FormatError(problem)
+        if size < 0 or any(one.algorithm is not self._staging.algorithm for one in hashes):
+            raise FormatError(f"{repository_path(path)!r}: a negative size, or not the repository's hash algorithm")
+        self.add_file(path, stored, mode, mtime, mtime_ns=mtime_ns, xattrs=xattrs)
+
+    def set_dirtab(self, content: bytes, mtime: int) -> None:
+        """Store ``/.cvmfsdirtab``, the rules for directories that get a catalog of their own; see ``dirtab``.
+
+        They hold for what is there and for what comes. ``remove`` takes the file away, and leaves the catalogs.
+
+        Raises:
+            FormatError: it has more than 1 MiB, or a line is no rule.
+            StoreUnavailable: the staging area cannot be written now.
+        """
+        if len(content) > MAX_DIRTAB_SIZE:
+            raise FormatError(f".cvmfsdirtab has {len(content)} bytes; {MAX_DIRTAB_SIZE} are possible")
+        self._dirtab, self._dirtab_is_new = Dirtab.parse(content), True
+        stored = self._staging.write_object([content])
+        self._editor.put(replace(file_entry(DIRTAB_PATH, stored, 0o644, self._staging.algorithm), mtime=mtime))
 
     def set_xattrs(self, path: str | bytes, xattrs: Mapping[bytes, bytes]) -> None:
         """Replace the extended attributes of an entry; the root has them too.
@@ -230,32 +274,44 @@ class Transaction:
             PathError: there is no such entry.
             FormatError: attributes that the format cannot hold.
         """
-        where = repository_path(path)
-        self._refuse_nested(where)
-        entry = self._catalog.lookup(where)
-        if entry is None:
-            raise PathError(f"{where!r} does not exist")
+        entry = self._there(path)
         # A hard link with attributes of its own cannot stay in its group: members have the same data.
         linkcount = entry.linkcount if entry.is_dir else 1
-        self._put(replace(entry, xattrs=dict(xattrs), hardlink_group=0, linkcount=linkcount))
+        self._editor.put(replace(entry, xattrs=dict(xattrs), hardlink_group=0, linkcount=linkcount))
+
+    def rename(self, path: str | bytes, target: str | bytes) -> None:
+        """Move an entry, a directory with everything below it. Its owner becomes root.
+
+        A file or link at ``target`` is replaced, a directory is not. A file that moves to another directory leaves its
+        hard-link group; groups in a directory that moves stay together.
+
+        Raises:
+            PathError: there is nothing at ``path``; ``target`` is a directory or lies inside ``path``; or something
+                that moves could not be made by ``add_`` methods: special and external files, set-id bits.
+        """
+        entry, place = self._there(path), repository_path(target)
+        if DIRTAB_PATH in {entry.path, place} or not entry.path:
+            raise PathError(f"{entry.path or place!r} cannot be moved")
+        if entry.path != place:
+            move(self._editor, entry, place)
 
     def remove(self, path: str | bytes) -> None:
-        """Remove an entry, a directory with everything below it. Its parents stay.
+        """Remove an entry, a directory with everything below it, nested catalogs included. Its parents stay.
 
         Raises:
             PathError: there is no such entry, or it is the root.
         """
-        where = repository_path(path)
-        if not where:
+        entry = self._there(path)
+        if not entry.path:
             raise PathError("the root of the repository cannot be removed")
-        self._refuse_nested(where)
-        entry = self._catalog.lookup(where)
-        if entry is None:
-            raise PathError(f"{where!r} does not exist")
-        self._remove_tree(entry)
+        if entry.path == DIRTAB_PATH:
+            self._dirtab = Dirtab()
+        self._editor.remove(entry)
 
     def remove_empty_parents(self, path: str | bytes, keep: Callable[[Entry], bool]) -> None:
         """Remove the directories above ``path`` that are empty, from below, up to the first that ``keep`` wants.
+
+        One that has nothing but the markers of an automatic catalog is empty, too.
 
         Args:
             path: need not exist any more.
@@ -263,129 +319,79 @@ class Transaction:
         """
         parent = repository_path(path).rpartition(b"/")[0]
         while parent:
-            entry = self._catalog.lookup(parent)
+            entry = self._editor.lookup(parent)
             if entry is not None:  # one that is gone already may have been the last in its own parent
-                if not entry.is_dir or entry.is_mountpoint or self._catalog.has_children(parent) or keep(entry):
+                bind = entry.is_bind_mountpoint
+                if not entry.is_dir or bind or not self._editor.is_empty(parent) or keep(entry):
                     return
-                self._touch(parent)
-                self._catalog.delete(entry)
+                self._editor.remove(entry)
             parent = parent.rpartition(b"/")[0]
 
     def seal(self) -> Candidate | None:
-        """End the transaction: stage the new root catalog as a candidate for the next revision.
+        """End the transaction: stage all catalogs that changed as a candidate for the next revision.
 
         Returns:
-            The candidate, or None when in the end nothing differs from the base.
+            The candidate, or None when in the end nothing differs from the base; the transaction goes on then.
 
         Raises:
             StoreUnavailable: the staging area cannot be written now.
+            FormatError: the dirtab of the base has a line that is no rule.
         """
-        if not self._changed():
+        if not self._tree.differs():
             return None
-        manifest = self._snapshot.manifest
-        properties = self._catalog.properties
-        self._catalog.finish(
-            revision=manifest.revision + 1,
-            last_modified=max(self._seconds(), properties.last_modified),
-            previous=manifest.root_hash,
-            ttl=manifest.ttl,
-        )
-        with sqlite_errors():
-            self._db.execute("COMMIT")
-            self._db.execute("DETACH base")
-        self._catalog.compact()
-        self._db.close()
-        root_size = self._scratch.stat().st_size
-        with self._scratch.open("rb") as file:
-            stored = self._staging.write_object(iter(lambda: file.read(_PIECE), b""), ObjectKind.CATALOG)
-        return Candidate(manifest.revision, manifest.root_hash, stored.hash, root_size)
+        manifest, now = self._snapshot.manifest, self._seconds()
+        self._add_markers(now)
+        nesting = Nesting(self._tree, self._staging.algorithm)
+        nesting.follow_markers(self._editor.marked)
+        if self._balance is not None:
+            balance_catalogs(self._tree, nesting, self._balance, empty=self._empty_file(), now=now)
+        root = self._tree.write(self._staging, now=now)
+        return Candidate(manifest.revision, manifest.root_hash, root.hash, root.size)
 
-    def _open(self) -> CatalogWriter:
-        with sqlite_errors():
-            # A scratch file needs no protection against crashes; the header stays that of a rollback journal.
-            for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-32768"):
-                self._db.execute(f"PRAGMA main.{pragma}")
-            self._db.execute("PRAGMA trusted_schema=OFF")
-            base = f"file:{quote(str(self._snapshot.catalog_path))}?mode=ro&immutable=1"
-            self._db.execute("ATTACH ? AS base", (base,))
-            self._db.execute("CREATE TEMP TABLE touched (md5path_1, md5path_2, PRIMARY KEY (md5path_1, md5path_2))")
-        catalog = CatalogWriter(self._db)
-        self._mountpoints = frozenset(n.path for n in (*catalog.nested(), *catalog.bind_mountpoints()))
-        with sqlite_errors():
-            self._db.execute("BEGIN")
-        return catalog
+    def _add_markers(self, now: int) -> None:
+        """Put a marker in each directory that the dirtab wants a catalog for, as far as that can have changed."""
+        wanted = {path for path in self._editor.marked if self._rules().matches(path)} if self._editor.marked else set()
+        wanted |= self._matched
+        if self._dirtab_is_new:
+            wanted.update(self._rules().find(self._subdirectories))
+        for directory in sorted(wanted):
+            entry = self._editor.lookup(directory)
+            marker = directory + b"/" + MARKER
+            if entry is None or not entry.is_dir or entry.is_bind_mountpoint or self._editor.lookup(marker) is not None:
+                continue
+            self._editor.put(marker_entry(marker, self._empty_file(), now))
 
-    def _changed(self) -> bool:
-        with sqlite_errors():
-            return any(self._db.execute(sql).fetchone() for sql in (_ROW_DIFFERS, _CHUNKS_DIFFER))
+    def _subdirectories(self, path: bytes) -> list[bytes]:
+        return [e.name for e in self._editor.listdir(path) if e.is_dir and not e.is_bind_mountpoint]
 
-    def _touch(self, path: bytes) -> None:
-        with sqlite_errors():
-            self._db.execute("INSERT OR IGNORE INTO temp.touched VALUES (?, ?)", path_hash(path))
+    def _directory_made(self, path: bytes) -> None:
+        if self._rules().matches(path):
+            self._matched.add(path)
 
-    def _writable(self, path: str | bytes) -> bytes:
+    def _rules(self) -> Dirtab:
+        if self._dirtab is None:
+            self._dirtab = Dirtab()
+            entry = self._editor.lookup(DIRTAB_PATH)
+            if entry is not None and entry.is_file and entry.size <= MAX_DIRTAB_SIZE:
+                self._dirtab = Dirtab.parse(b"".join(self._snapshot.read_entry(entry)))
+        return self._dirtab
+
+    def _empty_file(self) -> ContentHash:
+        return self._staging.write_object([]).hash
+
+    def _writable(self, path: str | bytes, *, is_file: bool = False) -> bytes:
         where = repository_path(path)
-        check_writable(where)
-        self._refuse_nested(where)
+        check_writable(where, is_file=is_file)
+        if where == DIRTAB_PATH:
+            raise PathError(f"{where!r} must be stored with set_dirtab, which checks its rules")
         return where
 
-    def _refuse_nested(self, path: bytes) -> None:
-        above = path
-        while above:
-            if above in self._mountpoints:
-                raise CvmfsError(f"{path!r} is in the nested catalog at {above!r}, which cannot be changed yet")
-            above = above.rpartition(b"/")[0]
-
-    def _put(self, entry: Entry) -> None:
-        check_values(entry)
-        old = self._catalog.lookup(entry.path)
-        if old is not None and old.is_dir and entry.is_dir:
-            entry = replace(entry, linkcount=old.linkcount)
-        if old == entry:
-            return
-        if old is None:
-            self._make_parents(entry.path)
-        elif old.is_dir and not entry.is_dir:
-            self._remove_tree(old)
-        self._touch(entry.path)
-        self._catalog.put(entry)
-
-    def _make_parents(self, path: bytes) -> None:
-        missing: list[bytes] = []
-        parent = path.rpartition(b"/")[0]
-        while parent:
-            entry = self._catalog.lookup(parent)
-            if entry is not None:
-                if not entry.is_dir:
-                    raise PathError(f"{path!r}: {parent!r} is no directory")
-                break
-            missing.append(parent)
-            parent = parent.rpartition(b"/")[0]
-        for directory in reversed(missing):
-            self._touch(directory)
-            self._catalog.put(replace(directory_entry(directory), mtime=self._seconds()))
-
-    def _remove_tree(self, top: Entry) -> None:
-        below = top.path + b"/"
-        for mountpoint in self._mountpoints:
-            if mountpoint.startswith(below):
-                raise CvmfsError(f"{mountpoint!r} is the mountpoint of a nested catalog, which cannot be removed yet")
-        pending = [top]
-        while pending:
-            entry = pending[-1]
-            children = self._catalog.some_children(entry.path, _BATCH) if entry.is_dir else []
-            pending += [child for child in children if child.is_dir]
-            for leaf in [child for child in children if not child.is_dir] if children else [pending.pop()]:
-                self._touch(leaf.path)
-                self._catalog.delete(leaf)
+    def _there(self, path: str | bytes) -> Entry:
+        where = repository_path(path)
+        entry = self._editor.lookup(where)
+        if entry is None:
+            raise PathError(f"{where!r} does not exist")
+        return entry
 
     def _seconds(self) -> int:
         return int(self._now().timestamp())
-
-    def _directory_at(self, path: bytes) -> bytes:
-        entry = self._catalog.lookup(path)
-        if entry is None or entry.is_mountpoint:
-            self._refuse_nested(path)
-        if entry is None or not entry.is_dir:
-            raise PathError(f"{path!r} is no directory")
-        return path

@@ -2,17 +2,21 @@
 
 The writer keeps what ``check`` recomputes in step with every change: the catalog's own counters, the link counts of
 directories and those of hard-link groups. Nothing here knows about other catalogs; whoever changes a nested catalog
-passes the difference of its counters up with ``set_counters``.
+passes the difference of its counters up with ``set_subtree_counters``.
 
 Source: ``cvmfs/catalog_rw.cc`` of CernVM-FS 2.12.
 """
 
+import marshal
 import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import blake2b
 
 from softman.cvmfs.errors import FormatError
 from softman.cvmfs.format import xattrs
-from softman.cvmfs.format.catalog import CatalogReader, sqlite_errors
-from softman.cvmfs.format.counters import CatalogCounters, Counters
+from softman.cvmfs.format.catalog import CatalogReader, NestedCatalog, sqlite_errors
+from softman.cvmfs.format.counters import ROW_SUMS, CatalogCounters, Counters
 from softman.cvmfs.format.entry import DIRECTORY_SIZE, Entry, Flag
 from softman.cvmfs.format.hashes import ContentHash, parent_hash, path_hash
 from softman.cvmfs.format.schema import CATALOG_TABLES, PAGE_SIZE, SCHEMA, SCHEMA_REVISION
@@ -26,10 +30,9 @@ ON CONFLICT (md5path_1, md5path_2) DO UPDATE SET
   mtimens=excluded.mtimens, flags=excluded.flags, symlink=excluded.symlink, uid=excluded.uid, gid=excluded.gid,
   xattr=excluded.xattr
 """
-_LEAVE_GROUP = """
-UPDATE catalog SET hardlinks = CASE WHEN (hardlinks & 0xffffffff) <= 2 THEN 1 ELSE hardlinks - 1 END
-WHERE parent_1=? AND parent_2=? AND (hardlinks >> 32)=? AND NOT (md5path_1=? AND md5path_2=?)
-"""
+_ADD_LINKS = "UPDATE catalog SET hardlinks = hardlinks + ? WHERE md5path_1=? AND md5path_2=?"
+_MOUNT = "INSERT OR REPLACE INTO nested_catalogs (path, sha1, size) VALUES (CAST(? AS TEXT), ?, ?)"
+_FINGERPRINT_BITS = 128
 _ROW_GAPS = 0.25
 _FREE_PAGES = 0.20
 
@@ -55,6 +58,19 @@ class CatalogWriter(CatalogReader):
         stored = super().counters
         self._own = stored.own
         self._subtree = stored.subtree
+        self._last_group: int | None = None
+        self.changes = 0
+        """0 as long as the rows are those the catalog had when it was opened, whatever was done and undone meanwhile.
+
+        Link counts of directories, which follow from other rows, do not count. Settable, for a catalog opened again.
+        """
+        self.touched = False
+        """Whether anything was written at all."""
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection that was handed in."""
+        return self._db
 
     @property
     def counters(self) -> CatalogCounters:
@@ -71,31 +87,134 @@ class CatalogWriter(CatalogReader):
         The link count of a directory is kept when it replaces a directory. A row that leaves its hard-link group makes
         the group smaller.
         """
-        old = self.lookup(entry.path)
-        key, parent = path_hash(entry.path), parent_hash(entry.path)
-        linkcount = old.linkcount if old is not None and old.is_dir and entry.is_dir else entry.linkcount
-        with sqlite_errors():
-            if old is not None and old.hardlink_group not in {0, entry.hardlink_group}:
-                self._db.execute(_LEAVE_GROUP, (*parent, old.hardlink_group, *key))
-            self._db.execute(_UPSERT, (*key, *parent, entry.hardlink_group << 32 | linkcount, *_columns(entry)))
-            if entry.chunks or (old is not None and old.chunks):
-                self._put_chunks(entry)
-            self._count_subdirectory(entry.path, int(entry.is_dir) - int(old is not None and old.is_dir))
-        self._own += Counters.of(entry)
-        if old is not None:
-            self._own -= Counters.of(old)
+        self.replace(self.lookup(entry.path), entry)
+
+    def replace(self, old: Entry | None, entry: Entry) -> None:
+        """As ``put``, with the row that is there at hand. ``old`` is None when there is none."""
+        if old is not None and old.hardlink_group not in {0, entry.hardlink_group}:
+            self._leave_group(old)
+        self._write(old, entry)
 
     def delete(self, entry: Entry) -> None:
         """Take out the row of ``entry``, which must be in the catalog and, if a directory, have no children."""
-        key, parent = path_hash(entry.path), parent_hash(entry.path)
+        if entry.hardlink_group:
+            self._leave_group(entry)
+        self.discard(entry)
+
+    def discard(self, entry: Entry) -> None:
+        """As ``delete``, but its hard-link group is left as it is: for rows that all go, or come back elsewhere."""
+        key = path_hash(entry.path)
         with sqlite_errors():
-            if entry.hardlink_group:
-                self._db.execute(_LEAVE_GROUP, (*parent, entry.hardlink_group, *key))
             self._db.execute("DELETE FROM catalog WHERE md5path_1=? AND md5path_2=?", key)
             if entry.chunks:
                 self._db.execute("DELETE FROM chunks WHERE md5path_1=? AND md5path_2=?", key)
             self._count_subdirectory(entry.path, -int(entry.is_dir))
         self._own -= Counters.of(entry)
+        self._changed(-_fingerprint(entry))
+
+    def group(self, entry: Entry) -> list[Entry]:
+        """The members of the hard-link group of ``entry``, itself included."""
+        sql = self._select + "WHERE parent_1=? AND parent_2=? AND (hardlinks >> 32)=?"
+        with sqlite_errors():
+            rows = self._db.execute(sql, (*parent_hash(entry.path), entry.hardlink_group)).fetchall()
+        return [self.entry_of(row, entry.parent) for row in rows]
+
+    @property
+    def last_group(self) -> int:
+        """The highest number that a hard-link group of this catalog has, or had since it was opened; 0 without any."""
+        if self._last_group is None:
+            with sqlite_errors():
+                row = self._db.execute("SELECT coalesce(max(hardlinks >> 32), 0) FROM catalog").fetchone()
+            self._last_group = int(row[0])
+        return self._last_group
+
+    def new_group(self) -> int:
+        """A number for a new hard-link group."""
+        self._last_group = self.last_group + 1
+        return self._last_group
+
+    def add_to_group(self, member: Entry, path: bytes) -> None:
+        """Make a hard link to ``member``, which is in the catalog, at ``path``, which is free and in its directory."""
+        members = self.group(member) if member.hardlink_group else [member]
+        number, count = member.hardlink_group or self.new_group(), len(members) + 1
+        for other in members:
+            self._write(other, replace(other, hardlink_group=number, linkcount=count))
+        self._write(None, replace(member, path=path, hardlink_group=number, linkcount=count))
+
+    def set_own_counters(self, own: Counters) -> None:
+        """Replace the sums over this catalog's own rows, after rows were moved by other means."""
+        self._own = own
+        self.touched = True
+
+    def directories(self) -> Iterator[tuple[tuple[int, int], tuple[int, int], bytes, int]]:
+        """Key, parent's key, name and flags of every directory but the catalog's root."""
+        sql = "SELECT md5path_1, md5path_2, parent_1, parent_2, name, flags FROM catalog WHERE flags & 1"
+        root = path_hash(self.root_path)
+        with sqlite_errors():
+            for a, b, parent_a, parent_b, name, flags in self._db.execute(sql):
+                if (a, b) != root:
+                    yield (a, b), (parent_a, parent_b), name, flags
+
+    def file_counts(self) -> Iterator[tuple[tuple[int, int], int]]:
+        """How many entries that are no directories each directory has, by its key."""
+        sql = "SELECT parent_1, parent_2, count(*) FROM catalog WHERE flags & 1 = 0 GROUP BY parent_1, parent_2"
+        with sqlite_errors():
+            for a, b, count in self._db.execute(sql):
+                yield (a, b), count
+
+    def add_links(self, path: bytes, change: int) -> None:
+        """Change the link count of the directory at ``path``, whose sub-directories are in another catalog."""
+        with sqlite_errors():
+            self._db.execute(_ADD_LINKS, (change, *path_hash(path)))
+        self.touched = True
+
+    def mount(self, nested: NestedCatalog) -> None:
+        """Register the catalog of a mountpoint, in place of any that is registered there."""
+        if self.nested_at(nested.path) is None:
+            self._own += Counters(nested=1)
+        with sqlite_errors():
+            self._db.execute(_MOUNT, (nested.path, str(nested.hash), nested.size))
+        self.touched = True
+
+    def unmount(self, path: bytes) -> None:
+        """Take the catalog that is registered at ``path`` out of the list; its mountpoint is another matter."""
+        with sqlite_errors():
+            self._db.execute("DELETE FROM nested_catalogs WHERE path=CAST(? AS TEXT)", (path,))
+        self._own -= Counters(nested=1)
+        self.touched = True
+
+    def recount(self) -> None:
+        """Count the catalog's own rows anew, after rows were moved by other means."""
+        with sqlite_errors():
+            row = self._db.execute(ROW_SUMS).fetchone()
+        self._own = Counters(*(value or 0 for value in row))
+        self._last_group = None
+        self.touched = True
+
+    def _leave_group(self, entry: Entry) -> None:
+        others = [member for member in self.group(entry) if member.path != entry.path]
+        for other in others:
+            number = other.hardlink_group if len(others) > 1 else 0
+            self._write(other, replace(other, hardlink_group=number, linkcount=len(others)))
+
+    def _write(self, old: Entry | None, entry: Entry) -> None:
+        key, parent = path_hash(entry.path), parent_hash(entry.path)
+        linkcount = old.linkcount if old is not None and old.is_dir and entry.is_dir else entry.linkcount
+        with sqlite_errors():
+            self._db.execute(_UPSERT, (*key, *parent, entry.hardlink_group << 32 | linkcount, *_columns(entry)))
+            if entry.chunks or (old is not None and old.chunks):
+                self._put_chunks(entry)
+            self._count_subdirectory(entry.path, int(entry.is_dir) - int(old is not None and old.is_dir))
+        self._own += Counters.of(entry)
+        difference = _fingerprint(entry)
+        if old is not None:
+            self._own -= Counters.of(old)
+            difference -= _fingerprint(old)
+        self._changed(difference)
+
+    def _changed(self, difference: int) -> None:
+        self.changes = (self.changes + difference) % (1 << _FINGERPRINT_BITS)
+        self.touched = True
 
     def finish(self, *, revision: int, last_modified: int, previous: ContentHash | None, ttl: int | None) -> None:
         """Write counters and properties.
@@ -113,6 +232,11 @@ class CatalogWriter(CatalogReader):
             values["TTL"] = ttl
         with sqlite_errors():
             self._db.executemany("INSERT OR REPLACE INTO properties (key, value) VALUES (?, ?)", values.items())
+        self.save_counters()
+
+    def save_counters(self) -> None:
+        """Write the counters, for a catalog that is closed before it is finished."""
+        with sqlite_errors():
             self._db.executemany(
                 "INSERT OR REPLACE INTO statistics (counter, value) VALUES (?, ?)", self.counters.rows()
             )
@@ -148,13 +272,10 @@ class CatalogWriter(CatalogReader):
 
     def _count_subdirectory(self, path: bytes, change: int) -> None:
         if change:
-            self._db.execute(
-                "UPDATE catalog SET hardlinks = hardlinks + ? WHERE md5path_1=? AND md5path_2=?",
-                (change, *parent_hash(path)),
-            )
+            self._db.execute(_ADD_LINKS, (change, *parent_hash(path)))
 
 
-def _columns(entry: Entry) -> tuple[object, ...]:
+def _columns(entry: Entry) -> tuple[int | bytes | None, ...]:
     """The row's values from column ``hash`` on."""
     return (
         None if entry.hash is None else entry.hash.digest,
@@ -169,6 +290,14 @@ def _columns(entry: Entry) -> tuple[object, ...]:
         entry.gid,
         xattrs.encode(entry.xattrs),
     )
+
+
+def _fingerprint(entry: Entry) -> int:
+    """A number that stands for the row; sums of it stand for sets of rows. Without a directory's link count."""
+    hardlinks = 0 if entry.is_dir else entry.hardlink_group << 32 | entry.linkcount
+    chunks = tuple((chunk.offset, chunk.size, chunk.hash.digest) for chunk in entry.chunks)
+    row = marshal.dumps((entry.path, hardlinks, *_columns(entry), chunks), 2)  # the last version without references
+    return int.from_bytes(blake2b(row, digest_size=_FINGERPRINT_BITS // 8).digest())
 
 
 def create_catalog(connection: sqlite3.Connection, root: Entry) -> CatalogWriter:

@@ -69,6 +69,15 @@ class Counters:
 
 
 COUNTER_NAMES = tuple(f.name for f in fields(Counters))
+ROW_SUMS = """
+SELECT sum(flags & 1 = 0 AND flags & 24 = 0), sum(flags & 1 = 0 AND flags & 24 = 8),
+ sum(flags & 1 = 0 AND flags & 16 <> 0), sum(flags & 1), (SELECT count(*) FROM main.nested_catalogs),
+ sum(flags & 93 = 68), (SELECT count(*) FROM main.chunks),
+ sum(CASE WHEN flags & 29 = 4 THEN size ELSE 0 END), sum(CASE WHEN flags & 93 = 68 THEN size ELSE 0 END),
+ sum(xattr IS NOT NULL), sum(flags & 157 = 132), sum(CASE WHEN flags & 157 = 132 THEN size ELSE 0 END)
+FROM main.catalog
+"""
+"""SQL that counts a catalog anew; the columns of its one row are ``COUNTER_NAMES``, NULL for 0."""
 _values = attrgetter(*COUNTER_NAMES)
 
 

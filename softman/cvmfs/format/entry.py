@@ -39,6 +39,7 @@ class Flag(IntFlag):
 # Plain numbers: operations on an IntFlag build an enum member each time, which a walk of a million entries notices.
 _DIRECTORY = Flag.DIRECTORY.value
 _MOUNTPOINT = (Flag.NESTED_MOUNTPOINT | Flag.BIND_MOUNTPOINT).value
+_BIND = Flag.BIND_MOUNTPOINT.value
 _FILE = Flag.FILE.value
 _SYMLINK = Flag.SYMLINK.value
 _SPECIAL = Flag.SPECIAL.value
@@ -154,6 +155,11 @@ class Entry:
     def is_mountpoint(self) -> bool:
         """A directory whose content lies in another catalog (nested or bind mountpoint)."""
         return self.flags & _MOUNTPOINT != 0
+
+    @property
+    def is_bind_mountpoint(self) -> bool:
+        """A directory that shows the content of another revision's catalog."""
+        return self.flags & _BIND != 0
 
     @property
     def is_hidden(self) -> bool:
