@@ -15,7 +15,7 @@ from softman.adapters.records import RedisRecords
 from softman.adapters.redis_client import redis_client
 from softman.adapters.registry import VaultRegistry
 from softman.adapters.s3 import S3Buckets
-from softman.adapters.s3_client import S3Access, s3_client
+from softman.adapters.s3_client import S3Access
 from softman.adapters.s3_connector import S3Connector
 from softman.adapters.s3_objects import THREADS, S3Objects
 from softman.adapters.s3_store import S3Place, S3Store
@@ -181,7 +181,7 @@ def _storage_objects(settings: Settings, role: Role, bucket: str) -> S3Objects:
     secret = credential.secret_key.get_secret_value()
     access = S3Access(own.endpoint or settings.s3.endpoint, credential.access_key, secret, own.region)
     threads = settings.sync.fetch_threads + THREADS
-    return S3Objects(s3_client(access, connections=threads), bucket, public=own.public == "acl")
+    return S3Objects(access, bucket, public=own.public == "acl", connections=threads)
 
 
 def _storage_directory(url: str) -> Path:

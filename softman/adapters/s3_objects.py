@@ -13,11 +13,14 @@ from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from boto3.s3.transfer import TransferConfig
-from botocore import exceptions as boto
+from botocore.exceptions import ClientError
+from botocore.handlers import add_expect_header
 
-from softman.adapters.s3_client import code_of, is_passing, status_of
+from softman.adapters.errormap import Meaning, meaning_of
+from softman.adapters.s3_client import S3_TABLE, S3Access, code_of, s3_client, status_of
 from softman.cvmfs.areas import SPOOL_BYTES
 from softman.cvmfs.errors import ObjectMissing, StoreError, StoreUnavailable
+from softman.errors import Conflict, InvalidInput, NotFound, ServiceUnavailable
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -30,6 +33,8 @@ THREADS: Final = 16
 _OBJECT: dict[str, Any] = {"ContentType": "application/octet-stream", "CacheControl": "max-age=259200"}
 _ROOT_FILE: dict[str, Any] = {"ContentType": "application/x-cvmfs", "CacheControl": "max-age=61"}
 _IN_PARTS = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
+_IN_PARTS_MARK = "-"
+"""In the ETag of an object that was uploaded in parts; a copy of it may have another."""
 _DRAINED = 256 * 1024
 _NOT_FOUND = 404
 _PRECONDITION_FAILED = 412
@@ -55,13 +60,14 @@ class S3Objects:
     """The objects of a bucket. Safe to be shared by threads.
 
     Args:
-        client: with the credential to use.
+        access: the object store and the credential to use.
         bucket: the bucket.
         public: make files of the repository readable for everybody with an ACL each; else the bucket's policy must.
+        connections: how many threads may use this at once without waiting for a connection.
     """
 
-    def __init__(self, client: "S3Client", bucket: str, *, public: bool) -> None:
-        self._client = client
+    def __init__(self, access: S3Access, bucket: str, *, public: bool, connections: int = THREADS) -> None:
+        self._client = _client(access, connections)
         self.bucket = bucket
         self._acl: dict[str, Any] = {"ACL": "public-read"} if public else {}
 
@@ -116,7 +122,7 @@ class S3Objects:
             Changed: ``source`` does not have this ETag any more.
         """
         with store_errors(source):
-            self._client.copy_object(
+            answer = self._client.copy_object(
                 Bucket=self.bucket,
                 Key=key,
                 CopySource={"Bucket": self.bucket, "Key": source},
@@ -125,6 +131,10 @@ class S3Objects:
                 **_OBJECT,
                 **self._acl,
             )
+        copied = answer["CopyObjectResult"].get("ETag", "").strip('"')  # RGW gives it without the quotes
+        if _IN_PARTS_MARK not in etag and copied != etag.strip('"'):  # the condition was ignored
+            self.delete(key)
+            raise Changed(f"{source} was exchanged meanwhile")
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
@@ -187,27 +197,38 @@ def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list
         return list(pool.map(work, items))
 
 
+def _client(access: S3Access, connections: int) -> "S3Client":
+    client = s3_client(access, connections=connections)
+    # RGW (16.2) that refuses a PUT before its body was asked for takes the next request on the connection for it.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    client.meta.events.register("before-call.s3.CopyObject", _say_condition_to_rgw)
+    return client
+
+
+def _say_condition_to_rgw(params: dict[str, Any], **_: object) -> None:
+    """RGW reads the condition of a copy from a header of another name than everybody else (``rgw_rest_s3.cc``)."""
+    params["headers"]["x-amz-copy-if-match"] = params["headers"]["x-amz-copy-source-if-match"]
+
+
 @contextmanager
 def store_errors(key: str) -> Iterator[None]:
     """Turn what botocore raises into errors of the repository library."""
     try:
         yield
-    except boto.ClientError as exc:
-        raise _meaning(exc, key) from exc
-    except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, boto.ChecksumError) as exc:
-        raise StoreUnavailable(f"{key}: the object store does not answer to the end") from exc
-    except boto.BotoCoreError as exc:
-        raise StoreError(f"{key}: the S3 client refuses the request; look at the settings of the storage") from exc
+    except tuple(S3_TABLE) as exc:
+        raise _error(exc, key) from exc
 
 
-def _meaning(exc: boto.ClientError, key: str) -> StoreError:
-    code, status = code_of(exc), status_of(exc)
-    if code == "NoSuchBucket":
-        return StoreError(f"{key}: the bucket does not exist")
-    if status == _NOT_FOUND and (code or exc.operation_name == "HeadObject"):
-        return ObjectMissing(f"{key} does not exist")
+def _error(exc: Exception, key: str) -> StoreError:
+    code, status = (code_of(exc), status_of(exc)) if isinstance(exc, ClientError) else ("", 0)
     if status == _PRECONDITION_FAILED:
         return Changed(f"{key} was exchanged meanwhile")
-    if is_passing(exc) or (status == _NOT_FOUND and not code):  # a proxy on the way says 404 without a code
-        return StoreUnavailable(f"{key}: the object store cannot serve now ({code or status})")
-    return StoreError(f"{key}: the object store refuses it ({code or status})")
+    if code == "NoSuchBucket":
+        return StoreError(f"{key}: the bucket does not exist")
+    if status == _NOT_FOUND and not code and getattr(exc, "operation_name", "") != "HeadObject":
+        return StoreUnavailable(f"{key}: the answer 404 is not one of an object store")  # but of a proxy on the way
+    meaning = meaning_of(S3_TABLE, exc) or Meaning(InvalidInput, str(exc))
+    if meaning.error is NotFound:
+        return ObjectMissing(f"{key} does not exist")
+    passing = meaning.error in {ServiceUnavailable, Conflict}
+    return (StoreUnavailable if passing else StoreError)(f"{key}: {meaning.text}")

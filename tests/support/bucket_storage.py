@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from softman.adapters.s3_client import S3Access, s3_client
+from softman.adapters.s3_client import S3Access
 from softman.adapters.s3_objects import S3Objects
 from softman.adapters.s3_store import S3Place, S3Store
 from softman.adapters.s3_store_grants import share_storage
@@ -37,7 +37,7 @@ class BucketStorage:
         return f"{self.stratum0.endpoint}/{self.place.bucket}/{self.place.prefix}".rstrip("/")
 
     def objects(self, access: S3Access) -> S3Objects:
-        return S3Objects(s3_client(access, connections=20), self.place.bucket, public=self.public_by_acl)
+        return S3Objects(access, self.place.bucket, public=self.public_by_acl)
 
     def store(self, repository: str, lock_path: Path) -> S3Store:
         """Stratum 0's side."""

@@ -91,13 +91,16 @@ class World:
             records=self.records,
             door=self.door,
             open_reader=self.reader,
-            open_staging=lambda name: Staging.create(self.root / str(name)),
+            open_staging=self.staging,
             limits=self.limits,
             clock=self.clock,
         )
 
     def repository(self, name: RepositoryName, keys: RepositoryKeys) -> Repository:
         return Repository(LocalStore(self.root / str(name)), str(name), keys, now=self.clock)
+
+    def staging(self, name: RepositoryName) -> Staging:
+        return Staging.create(self.root / str(name))
 
     def reader(self, name: RepositoryName, public_key: bytes | None = None) -> RepositoryReader:
         key = public_key or self.material["publicKey"].encode()
