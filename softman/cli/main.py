@@ -10,6 +10,7 @@ from softman.cli import exitcodes, reading, service, stack
 from softman.cli.backend import Backend, ServiceBackend
 from softman.cli.demo.command import demo
 from softman.cli.output import warn
+from softman.cli.repo.group import repo
 from softman.cli.session import Session
 from softman.cvmfs.errors import CvmfsError
 from softman.errors import SoftmanError
@@ -17,7 +18,7 @@ from softman.log import configure_logging
 
 _EPILOG = """\b
 Exit codes: 0 done, 1 fault in softman, 2 wrong usage, 3 the demo found a difference, 4 local file or program,
-5 waited too long, 10-23 errors of the service, 30-46 errors of a repository, 130 interrupted.
+5 waited too long, 10-23 errors of the service, 30-49 errors of a repository, 130 interrupted.
 docs/commands.md lists them all."""
 
 
@@ -43,6 +44,7 @@ for _command in (
     reading.cat,
     reading.get,
     reading.log,
+    repo,
 ):
     cli.add_command(_command)
 

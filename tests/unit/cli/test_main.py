@@ -13,6 +13,19 @@ from softman.errors import ServiceUnavailable
 COMMANDS = sorted(cli.commands)
 
 
+def _leaves(group: click.Group, *names: str) -> dict[tuple[str, ...], click.Command]:
+    found: dict[tuple[str, ...], click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= _leaves(command, *names, name)
+        else:
+            found[*names, name] = command
+    return found
+
+
+LEAVES = _leaves(cli)
+
+
 @pytest.fixture
 def failing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Make ``softman status`` end with an error."""
@@ -27,19 +40,19 @@ def failing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExce
 
 
 def test_the_commands_of_the_first_release_are_there() -> None:
-    assert COMMANDS == ["cat", "demo", "down", "env", "get", "log", "ls", "request", "resync", "status", "up"]
+    assert COMMANDS == ["cat", "demo", "down", "env", "get", "log", "ls", "repo", "request", "resync", "status", "up"]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_explains_itself(name: str, softman: Callable[..., Any]) -> None:
-    command = cli.commands[name]
+@pytest.mark.parametrize("names", LEAVES)
+def test_every_command_and_option_explains_itself(names: tuple[str, ...], softman: Callable[..., Any]) -> None:
+    command = LEAVES[names]
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     assert command.get_short_help_str()
     assert [option.name for option in options if not option.help] == []
     assert {"--json", "--debug"} <= {text for option in options for text in option.opts}
-    shown = softman(name, "--help")
+    shown = softman(*names, "--help")
     assert shown.code == 0
-    assert shown.out.startswith(b"Usage: softman " + name.encode())
+    assert shown.out.startswith(b"Usage: softman " + " ".join(names).encode())
 
 
 def test_help_lists_the_commands_and_the_exit_codes(softman: Callable[..., Any]) -> None:

@@ -1,0 +1,1 @@
+"""``softman repo``: repositories by their storage and keys, without the service."""
