@@ -100,3 +100,25 @@ def _as_root(command: str) -> list[str]:
 
 def _proxies() -> dict[str, str]:
     return {name: os.environ[name] for name in ("http_proxy", "https_proxy", "no_proxy") if name in os.environ}
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m softman.standalone.packages [--install]``: what the set-up of a clone calls.
+
+    Returns:
+        0 when everything is installed then, 1 when not, with the reason on standard error; 2 for other arguments.
+    """
+    if set(arguments) - {"--install"}:
+        return 2
+    if missing := missing_packages():
+        print(f"setup: Debian packages of the embedded stack: {' '.join(missing)}", file=sys.stderr)  # noqa: T201
+    try:
+        ensure_packages(install="--install" in arguments)
+    except (NotFound, ServiceUnavailable) as exc:
+        print(f"setup: {exc}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

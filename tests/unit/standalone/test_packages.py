@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,17 @@ def test_without_leave_to_install_the_command_is_named(bare_system: Path) -> Non
 def test_a_system_without_apt_is_told_so() -> None:
     with pytest.raises(NotFound, match=r"no apt-get here.*rabbitmq-server"):
         packages.ensure_packages(install=True)
+
+
+def test_the_set_up_of_a_clone_is_told_what_to_do(bare_system: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bare_system.exists()
+    assert packages.main([]) == 1
+    assert "install them with" in capsys.readouterr().err
+    assert packages.main(["--install"]) == 1
+    assert "apt-get" in capsys.readouterr().err
+
+
+def test_it_is_a_program() -> None:
+    """``scripts/setup`` calls it so; a module without a main would do nothing and say it had."""
+    program = [sys.executable, "-m", "softman.standalone.packages", "--unknown"]
+    assert subprocess.run(program, check=False, timeout=60).returncode == 2
