@@ -22,6 +22,7 @@ _PROGRAMS = {
     "nginx-light": ("nginx",),
 }
 _INSTALL = ("apt-get", "install", "-y", "--no-install-recommends")
+_SHOWN_LINES = 30
 _SCRIPT = """\
 set -e
 policy=/usr/sbin/policy-rc.d
@@ -63,7 +64,7 @@ def ensure_packages(*, install: bool) -> list[str]:
 
     Raises:
         NotFound: packages are missing and may not be installed; the message has the command that installs them.
-        ServiceUnavailable: the installation failed; apt's own messages went to standard error.
+        ServiceUnavailable: the installation failed; the end of apt's messages went to standard error.
     """
     missing = missing_packages()
     if not missing:
@@ -78,11 +79,15 @@ def ensure_packages(*, install: bool) -> list[str]:
     done = subprocess.run(
         [*_as_root(command), "sh", "-c", _SCRIPT, "sh", *missing],
         env=base_environment() | _proxies(),
-        stdout=sys.stderr,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
         check=False,
     )
     still = missing_packages()
     if done.returncode or still:
+        sys.stderr.write("\n".join(done.stdout.splitlines()[-_SHOWN_LINES:]) + "\n")
         msg = f"the installation failed (status {done.returncode}); still missing: {' '.join(still)}; try: {command}"
         raise ServiceUnavailable(msg)
     return missing
@@ -110,8 +115,8 @@ def main(arguments: list[str]) -> int:
     """
     if set(arguments) - {"--install"}:
         return 2
-    if missing := missing_packages():
-        print(f"setup: Debian packages of the embedded stack: {' '.join(missing)}", file=sys.stderr)  # noqa: T201
+    if "--install" in arguments and (missing := missing_packages()):
+        print(f"setup: installing Debian packages: {' '.join(missing)}", file=sys.stderr)  # noqa: T201
     try:
         ensure_packages(install="--install" in arguments)
     except (NotFound, ServiceUnavailable) as exc:

@@ -13,11 +13,12 @@ from kombu.exceptions import OperationalError
 
 from softman.errors import ServiceUnavailable
 from softman.standalone.ports import LOOPBACK
-from softman.standalone.process import python_environment, wait_until
+from softman.standalone.process import python_environment, tail, wait_until
 from softman.standalone.roles import Site, environment, settings
 from softman.tasks.client import client_app
 
 _PING_SECONDS = 0.5
+_SHOWN_LOGS = 2
 WORKERS = "worker-"
 """Names of our own processes in the process table begin so."""
 
@@ -109,7 +110,7 @@ def wait_ready(site: Site, specs: Iterable[ProcessSpec], flower: Flower | None, 
     """Wait until every worker answers a ping and Flower its first request.
 
     Raises:
-        ServiceUnavailable: not in time; the message names those that are missing.
+        ServiceUnavailable: not in time; the message names those that are missing, with the end of their logs.
     """
     missing = {spec.name for spec in specs if spec.answers}
 
@@ -122,8 +123,9 @@ def wait_ready(site: Site, specs: Iterable[ProcessSpec], flower: Flower | None, 
         if flower is not None:
             wait_until(lambda: _page_answers(flower.url), "Flower answers", seconds=seconds)
     except ServiceUnavailable as exc:
-        names = ", ".join(sorted(missing)) or "flower"
-        msg = f"{names} did not get ready within {seconds:g} s; logs are in {site.directory / 'log'}"
+        names = sorted(missing) or ["flower"]
+        ends = [f"{name}.log ends: {tail(site.directory / 'log' / f'{name}.log', 3)}" for name in names[:_SHOWN_LOGS]]
+        msg = f"{', '.join(names)} did not get ready within {seconds:g} s\n" + "\n".join(ends)
         raise ServiceUnavailable(msg) from exc
 
 
