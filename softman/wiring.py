@@ -37,7 +37,7 @@ from softman.services.publisher import Publisher, TurnLimits
 from softman.services.status import Status
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
-from softman.settings import Settings
+from softman.settings import S3Credential, Settings
 
 _READERS = 256
 """Repositories whose readers, with their connections, a process keeps."""
@@ -130,6 +130,24 @@ def reader(settings: Settings, name: RepositoryName) -> RepositoryReader:
     return _reader(settings.cvmfs.url, name, keys["publicKey"].encode())
 
 
+def storage(settings: Settings, url: str, name: str, lock_path: Path | None = None) -> StagedStore:
+    """The storage of a repository, to be changed by stratum 0 or an admin.
+
+    Args:
+        settings: how an object store is reached, and the credential (``cvmfs.s3``).
+        url: where repositories are stored, ``file:///folder`` or ``s3://bucket[/prefix]``.
+        name: the repository's.
+        lock_path: the file to lock. None takes the one that stratum 0 of these settings locks, for an object store,
+            and the one in the repository's own folder for a directory.
+
+    Raises:
+        InvalidInput: the URL makes no sense, or there is no credential.
+    """
+    if lock_path is None and url.startswith("s3:"):
+        lock_path = _lock_path(settings, name)
+    return _store(settings, url, name, Role.STRATUM0, lock_path)
+
+
 @cache
 def _vault(settings: Settings, role: Role) -> tuple[KeyVault, Registry]:
     session = VaultSession(settings.vault, role)
@@ -152,24 +170,30 @@ def _reader(url: str, name: RepositoryName, public_key: bytes) -> RepositoryRead
 
 
 def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) -> Repository:
-    lock = settings.state_dir / "locks" / f"{name}.lock"
-    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Repository(_store(settings, Role.STRATUM0, str(name), lock), str(name), keys, now=_now)
+    store = storage(settings, settings.cvmfs.storage, str(name), _lock_path(settings, str(name)))
+    return Repository(store, str(name), keys, now=_now)
 
 
 def _staging(settings: Settings, name: RepositoryName) -> Staging:
-    store = _store(settings, Role.PUBLISHER, str(name), None)
+    store = _store(settings, settings.cvmfs.storage, str(name), Role.PUBLISHER, None)
     return Staging(store.new_area(), published=store.is_stored)
 
 
-def _store(settings: Settings, role: Role, name: str, lock_path: Path | None) -> StagedStore:
-    """The storage of a repository as one side may use it; a lock file for the side that changes it."""
-    if not settings.cvmfs.storage.startswith("s3:"):
-        return LocalStore(_storage_directory(settings.cvmfs.storage) / name, lock_path=lock_path)
+def _lock_path(settings: Settings, name: str) -> Path:
+    directory = settings.state_dir / "locks"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory / f"{name}.lock"
+
+
+def _store(settings: Settings, url: str, name: str, role: Role, lock_path: Path | None) -> StagedStore:
+    """The storage of a repository as one side may use it."""
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
+        return LocalStore(Path(unquote(parts.path)) / name, lock_path=lock_path)
     try:
-        place = S3Place.parse(settings.cvmfs.storage)
+        place = S3Place.parse(url)
     except FormatError as exc:
-        msg = f"cvmfs.storage is not valid: {exc}"
+        msg = f"{url!r} is no storage for repositories; file:///folder and s3://bucket[/prefix] are"
         raise InvalidInput(msg) from exc
     return S3Store(_storage_objects(settings, role, place.bucket), place.root(name), lock_path=lock_path)
 
@@ -177,19 +201,15 @@ def _store(settings: Settings, role: Role, name: str, lock_path: Path | None) ->
 @cache
 def _storage_objects(settings: Settings, role: Role, bucket: str) -> S3Objects:
     own = settings.cvmfs.s3
-    credential = own.stratum0 if role is Role.STRATUM0 else own.publisher
+    side = "stratum0" if role is Role.STRATUM0 else "publisher"
+    credential: S3Credential = getattr(own, side)
+    if not credential.access_key:
+        msg = f"there is no credential for the storage s3://{bucket}: cvmfs.s3.{side}.access_key is empty"
+        raise InvalidInput(msg)
     secret = credential.secret_key.get_secret_value()
     access = S3Access(own.endpoint or settings.s3.endpoint, credential.access_key, secret, own.region)
     threads = settings.sync.fetch_threads + THREADS
     return S3Objects(access, bucket, public=own.public == "acl", connections=threads)
-
-
-def _storage_directory(url: str) -> Path:
-    parts = urlsplit(url)
-    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
-        msg = f"cvmfs.storage is {url}; file:///folder and s3://bucket[/prefix] are possible"
-        raise InvalidInput(msg)
-    return Path(unquote(parts.path))
 
 
 def _now() -> datetime:

@@ -5,8 +5,9 @@ what is hashed, so such answers are refused. Proxies come from the environment, 
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -81,12 +82,12 @@ class HttpStore:
     @contextmanager
     def open(self, name: str) -> Iterator[Readable]:
         """See ``ReadableStore.open``."""
-        response = self._request("GET", name)
+        number, response = self._request("GET", name)
         try:
             encoding = response.headers.get("Content-Encoding", "identity")
             if encoding.lower() not in {"", "identity"}:
                 raise StoreError(f"{name}: the server encodes content ({encoding}); it must be served as stored")
-            yield _Body(response, name)
+            yield _Body(response, name, partial(self._leave, number))
         finally:
             _discard(response)
 
@@ -98,14 +99,20 @@ class HttpStore:
     def exists(self, name: str) -> bool:
         """See ``ReadableStore.exists``."""
         try:
-            response = self._request("HEAD", name)
+            _, response = self._request("HEAD", name)
         except ObjectMissing:
             return False
         _discard(response)
         return True
 
-    def _request(self, method: str, name: str) -> urllib3.BaseHTTPResponse:
-        """Ask the servers in turn; the answer has status 200 and its body is still to be read."""
+    def _leave(self, number: int) -> None:
+        """Ask another server first from now on: this one broke off in the middle."""
+        with self._guard:
+            if self._first == number:
+                self._first = (number + 1) % len(self.urls)
+
+    def _request(self, method: str, name: str) -> tuple[int, urllib3.BaseHTTPResponse]:
+        """Ask the servers in turn; the answer has status 200 and its body is still to be read. Which one gave it."""
         check_name(name)
         with self._guard:
             first = self._first
@@ -119,7 +126,7 @@ class HttpStore:
                 continue
             with self._guard:
                 self._first = number
-            return response
+            return number, response
         # A server that does not answer may have what the others miss.
         for failure in failures:
             if isinstance(failure, StoreUnavailable):
@@ -150,14 +157,16 @@ class HttpStore:
 class _Body:
     """The body of an answer while it is read."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, name: str) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, name: str, broken: Callable[[], None]) -> None:
         self._response = response
         self._name = name
+        self._broken = broken
 
     def read(self, size: int, /) -> bytes:
         try:
             return self._response.read(size, decode_content=False)
         except (HTTPError, OSError) as error:
+            self._broken()
             raise StoreUnavailable(f"{self._name}: the connection broke: {error}") from error
 
 

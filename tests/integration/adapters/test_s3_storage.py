@@ -23,7 +23,7 @@ from softman.cvmfs.format.keys import RepositoryKeys, generate_gateway_key, gene
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
-from softman.errors import InvalidInput, ServiceUnavailable
+from softman.errors import ServiceUnavailable
 from softman.model import RepositoryName
 from softman.settings import Settings, load_settings
 from softman.standalone.stack import Stack
@@ -310,12 +310,3 @@ def test_stratum0_sweeps_what_was_forgotten(world: BucketWorld, storage: BucketS
     )
     assert world.repository(name, keys).sweep_staging(timedelta(hours=-1)) == 1
     assert list(storage.objects(storage.stratum0).listing(storage.place.root(str(name)) + "data/txn/")) == []
-
-
-@pytest.mark.parametrize(
-    "url", ["s3://", "s3://UPPER/x", "s3://bucket/a//b", "s3://bucket/../x", "s3://bucket/x?y", "ftp://x"]
-)
-def test_a_wrong_storage_is_refused(tmp_path: Path, url: str) -> None:
-    settings = load_settings(state_dir=tmp_path, cvmfs={"storage": url})
-    with pytest.raises(InvalidInput, match=r"cvmfs\.storage"):
-        wiring._staging(settings, RepositoryName("alice", "example.org"))

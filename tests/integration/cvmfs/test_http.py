@@ -214,6 +214,28 @@ def test_an_object_whose_transfer_broke_is_fetched_once_more(serve: Callable[...
         list(ObjectFetcher(quick(serve(broken).url)).content(OBJECT, ObjectKind.FILE, size=len(CONTENT)))
 
 
+def test_an_object_whose_transfer_broke_is_fetched_from_the_next_server(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    bad, good = serve(body(STORED[:1000], announced=len(STORED))), serve(body(STORED))
+    store = quick(bad.url, good.url)
+    for _ in range(2):
+        fetcher = ObjectFetcher(store, work_dir=tmp_path)
+        assert b"".join(fetcher.content(OBJECT, ObjectKind.FILE, size=len(CONTENT))) == CONTENT
+    assert (len(bad.requests), len(good.requests)) == (1, 2)
+
+
+def test_nothing_asks_for_a_part_of_a_file(serve: Callable[..., Server]) -> None:
+    server = serve(body(STORED))
+    store = quick(server.url)
+    with store.open(NAME) as file:
+        file.read(10)
+    store.get(NAME, max_size=len(STORED))
+    store.exists(NAME)
+    assert len(server.requests) == 3
+    assert not any("range" in map(str.lower, headers.keys()) for _, _, headers in server.requests)
+
+
 def test_redirects_are_followed_but_not_for_ever(serve: Callable[..., Server]) -> None:
     target = serve(body(b"manifest"))
     hop = serve(status(302, Location=f"{target.url}/.cvmfspublished"))
