@@ -7,12 +7,15 @@ Source: ``cvmfs/swissknife_check.cc`` of CernVM-FS 2.12.
 """
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from typing import Generic, TypeVar
 
 from softman.cvmfs.format.catalog import CatalogReader
 from softman.cvmfs.format.counters import COUNTER_NAMES, Counters
 from softman.cvmfs.format.entry import Chunk, Entry, Flag
+
+T = TypeVar("T")
 
 MARKER = b".cvmfscatalog"
 """The file that every nested catalog has in its root directory, and no other directory has."""
@@ -31,7 +34,11 @@ def catalog_problems(catalog: CatalogReader) -> Iterator[str]:
     Raises:
         FormatError: the database or a row cannot be read at all.
     """
-    return _Check(catalog).problems()
+    return CatalogCheck(catalog, _nothing).problems()
+
+
+def _nothing(_entry: Entry) -> tuple[str, ...]:
+    return ()
 
 
 def mount_problems(mountpoint: Entry, root: Entry) -> Iterator[str]:
@@ -45,18 +52,33 @@ def mount_problems(mountpoint: Entry, root: Entry) -> Iterator[str]:
         yield f"{root.path!r}: the root of the nested catalog is not marked as such"
 
 
-class _Check:
-    """One walk over a catalog."""
+class CatalogCheck(Generic[T]):
+    """One walk over a catalog.
 
-    def __init__(self, catalog: CatalogReader) -> None:
+    Args:
+        catalog: open as long as the walk lasts.
+        visit: called with every entry; what it gives is among the problems.
+    """
+
+    def __init__(self, catalog: CatalogReader, visit: Callable[[Entry], Iterable[T]]) -> None:
         self._catalog = catalog
+        self._visit = visit
         self._mountpoints = {n.path for n in (*catalog.nested(), *catalog.bind_mountpoints())}
         self._unmounted = set(self._mountpoints)
         self._sums = dict.fromkeys(COUNTER_NAMES, 0)
         self._visited = 0
 
-    def problems(self) -> Iterator[str]:
-        """Everything, in the order in which it is found."""
+    @property
+    def own(self) -> Counters:
+        """What the rows add up to; right when all problems were taken."""
+        return Counters(**self._sums)
+
+    def problems(self) -> Iterator[str | T]:
+        """Everything, in the order in which it is found.
+
+        Raises:
+            FormatError: the database or a row cannot be read at all.
+        """
         root = self._catalog.lookup(self._catalog.root_path)
         if root is None or not root.is_dir:
             yield "the catalog has no root directory"
@@ -72,7 +94,7 @@ class _Check:
             yield f"{path!r}: is registered as a mountpoint, but has no row that says so"
         yield from self._counter_problems()
 
-    def _directory_problems(self, directory: Entry, pending: list[Entry]) -> Iterator[str]:
+    def _directory_problems(self, directory: Entry, pending: list[Entry]) -> Iterator[str | T]:
         groups: dict[int, list[Entry]] = {}
         subdirectories = 0
         marker = False
@@ -93,7 +115,7 @@ class _Check:
         for members in groups.values():
             yield from _group_problems(members)
 
-    def _entry_problems(self, entry: Entry) -> Iterator[str]:
+    def _entry_problems(self, entry: Entry) -> Iterator[str | T]:
         self._visited += 1
         counted = Counters.of(entry)
         for name in COUNTER_NAMES:
@@ -111,6 +133,7 @@ class _Check:
         if entry.is_dir and entry.is_mountpoint != (entry.path in self._mountpoints):
             yield f"{entry.path!r}: is a mountpoint only in its flags, or only in the list of catalogs"
         self._unmounted.discard(entry.path)
+        yield from self._visit(entry)
 
     def _counter_problems(self) -> Iterator[str]:
         self._sums["nested"] = sum(1 for _ in self._catalog.nested())

@@ -78,6 +78,16 @@ class Snapshot:
         catalog.connection.close()
         shutil.move(catalog.database, target)
 
+    def mounted_at(self, path: bytes) -> NestedCatalog | None:
+        """The nested catalog whose mountpoint is ``path`` itself, or None.
+
+        Raises:
+            FormatError: a catalog above it breaks the format.
+            VerificationError: a catalog above it is not the one that was named.
+        """
+        with self._catalog_of(path.rpartition(b"/")[0]) as catalog:
+            return catalog.nested_at(path) if path else None
+
     @property
     def catalog(self) -> CatalogReader:
         """The root catalog: its properties, counters and nested catalogs."""

@@ -1,0 +1,156 @@
+"""What differs between two revisions, found by walking both trees at once and leaving out equal nested catalogs."""
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from softman.cvmfs.errors import PathError
+from softman.cvmfs.format.entry import Entry, Flag
+from softman.cvmfs.paths import repository_path
+from softman.cvmfs.snapshot import Snapshot
+
+
+class Aspect(StrEnum):
+    """In what an entry can differ."""
+
+    TYPE = "type"
+    CONTENT = "content"
+    TARGET = "target"
+    MODE = "mode"
+    OWNER = "owner"
+    MTIME = "mtime"
+    XATTRS = "xattrs"
+    LINKS = "links"
+    HIDDEN = "hidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An entry that only the newer revision has."""
+
+    path: bytes
+    new: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """An entry that only the older revision has."""
+
+    path: bytes
+    old: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An entry that both have, and in what it differs. What follows from a change of type is not named."""
+
+    path: bytes
+    old: Entry
+    new: Entry
+    what: tuple[Aspect, ...]
+
+
+Difference = Added | Removed | Changed
+
+# Directories have a size and a number of links, too, but those say nothing that their entries do not say.
+_ASPECTS: Final[tuple[tuple[Aspect, Callable[[Entry], object]], ...]] = (
+    (Aspect.CONTENT, lambda entry: None if entry.is_dir or entry.is_symlink else (entry.size, entry.objects())),
+    (Aspect.TARGET, lambda entry: entry.symlink),
+    (Aspect.MODE, lambda entry: entry.permissions),
+    (Aspect.OWNER, lambda entry: (entry.uid, entry.gid)),
+    (Aspect.MTIME, lambda entry: (entry.mtime, entry.mtime_ns)),
+    (Aspect.XATTRS, lambda entry: entry.xattrs),
+    (Aspect.LINKS, lambda entry: None if entry.is_dir else entry.linkcount),
+    (Aspect.HIDDEN, lambda entry: entry.is_hidden),
+)
+
+_Pair = tuple[Entry | None, Entry | None]
+
+
+def differences(old: Snapshot, new: Snapshot, path: str | bytes = b"") -> Iterator[Difference]:
+    """What changed from ``old`` to ``new``, in the order of ``Snapshot.walk``: a directory, then what is in it.
+
+    That order is the one of names within each directory, so ``/a/b`` comes before ``/a-b``. Of a directory that was
+    added or removed, every entry is given. Memory is bounded by the depth of the tree.
+
+    Args:
+        old: the older revision.
+        new: the newer revision.
+        path: look only at this entry and what is below.
+
+    Raises:
+        PathError: neither has ``path``.
+        CvmfsError: while iterating, when a catalog is missing or damaged.
+    """
+    where = repository_path(path)
+    top = (_entry(old, where), _entry(new, where))
+    if top == (None, None):
+        raise PathError(f"{where!r} exists in neither of the revisions")
+    return _walk(old, new, top)
+
+
+def _walk(old: Snapshot, new: Snapshot, top: _Pair) -> Iterator[Difference]:
+    if old.manifest.root_hash == new.manifest.root_hash:
+        return
+    pending: list[Iterator[_Pair]] = [iter((top,))]
+    while pending:
+        pair = next(pending[-1], None)
+        if pair is None:
+            pending.pop()
+            continue
+        difference = _compare(*pair)
+        if difference is not None:
+            yield difference
+        if any(entry is not None and entry.is_dir for entry in pair) and not _same_catalog(old, new, *pair):
+            pending.append(_merge(_children(old, pair[0]), _children(new, pair[1])))
+
+
+def _compare(old: Entry | None, new: Entry | None) -> Difference | None:
+    if old is None:
+        return None if new is None else Added(new.path, new)
+    if new is None:
+        return Removed(old.path, old)
+    if stat.S_IFMT(old.mode) != stat.S_IFMT(new.mode):
+        return Changed(new.path, old, new, (Aspect.TYPE,))
+    what = tuple(aspect for aspect, value in _ASPECTS if value(old) != value(new))
+    return Changed(new.path, old, new, what) if what else None
+
+
+def _same_catalog(old: Snapshot, new: Snapshot, before: Entry | None, after: Entry | None) -> bool:
+    if before is None or after is None:
+        return False
+    if not before.flags & after.flags & Flag.NESTED_MOUNTPOINT.value:
+        return False
+    mounted = old.mounted_at(before.path)
+    other = new.mounted_at(after.path)
+    return mounted is not None and other is not None and mounted.hash == other.hash
+
+
+def _entry(snapshot: Snapshot, path: bytes) -> Entry | None:
+    try:
+        return snapshot.lookup(path)
+    except PathError:
+        return None
+
+
+def _children(snapshot: Snapshot, directory: Entry | None) -> Iterator[Entry]:
+    if directory is None or not directory.is_dir:
+        return iter(())
+    return snapshot.listdir(directory.path, hidden=True)
+
+
+def _merge(old: Iterator[Entry], new: Iterator[Entry]) -> Iterator[_Pair]:
+    """Entries of two directories, both in the order of their names, side by side."""
+    left, right = next(old, None), next(new, None)
+    while left is not None or right is not None:
+        if right is None or (left is not None and left.name < right.name):
+            yield left, None
+            left = next(old, None)
+        elif left is None or right.name < left.name:
+            yield None, right
+            right = next(new, None)
+        else:
+            yield left, right
+            left, right = next(old, None), next(new, None)
