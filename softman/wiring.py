@@ -113,8 +113,8 @@ def status(settings: Settings) -> Status:
     )
 
 
-def reader(settings: Settings, name: RepositoryName) -> RepositoryReader:
-    """A verifying reader of a repository, with the public key from the vault.
+def public_key(settings: Settings, name: RepositoryName) -> bytes:
+    """The public key of a repository's master key, PEM: what clients mount it with.
 
     Raises:
         NotFound: there is no such repository, or it has no keys yet.
@@ -127,7 +127,12 @@ def reader(settings: Settings, name: RepositoryName) -> RepositoryReader:
         state = "there is no repository" if record is None else "no keys are published yet for"
         msg = f"{state} {name}"
         raise NotFound(msg)
-    return _reader(settings.cvmfs.url, name, keys["publicKey"].encode())
+    return keys["publicKey"].encode()
+
+
+def reader(settings: Settings, name: RepositoryName) -> RepositoryReader:
+    """A verifying reader of a repository, with the public key from the vault; errors as for ``public_key``."""
+    return _reader(settings.cvmfs.url, name, public_key(settings, name))
 
 
 def storage(settings: Settings, url: str, name: str, lock_path: Path | None = None) -> StagedStore:

@@ -12,6 +12,7 @@ import pytest
 
 from softman.standalone.packages import install_command, missing_packages
 from softman.standalone.stack import Stack
+from tests.support.site import Site
 
 REQUIRE_STACK = "SOFTMAN_REQUIRE_STACK"
 _UNIT = Path(__file__).parent / "unit"
@@ -59,7 +60,7 @@ def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever asks for the stack is marked so, that ``-m "not stack"`` leaves it out."""
     for item in items:
-        if isinstance(item, pytest.Function) and {"stack", "stack_packages"} & set(item.fixturenames):
+        if isinstance(item, pytest.Function) and {"stack", "stack_packages", "site"} & set(item.fixturenames):
             item.add_marker(pytest.mark.stack)
 
 
@@ -89,3 +90,13 @@ def stack(stack_packages: None) -> Iterator[Stack]:  # noqa: ARG001 - the packag
 def unique(request: pytest.FixtureRequest) -> str:
     """A name no other test of the session uses, fit for buckets, queues and repositories."""
     return f"t{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
+
+
+@pytest.fixture(scope="session")
+def site(stack_packages: None) -> Iterator[Site]:  # noqa: ARG001 - the packages come first
+    """A stack with all workers, for tests of the main job; apart from ``stack``, whose queues tests work on bare."""
+    directory = Path(tempfile.mkdtemp(prefix="softman-site-"))  # not tmp_path: paths of sockets must be short
+    with Stack.start(directory, workers=True) as running:
+        site = Site(running)
+        site.wake_topic()
+        yield site

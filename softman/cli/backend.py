@@ -31,6 +31,9 @@ class Backend(Protocol):
     def reader(self, repository: RepositoryName) -> RepositoryReader:
         """The verifying reader of a repository of ours, with the public key from the vault."""
 
+    def public_key(self, repository: RepositoryName) -> bytes:
+        """The public key that clients mount a repository of ours with, PEM."""
+
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""
 
@@ -77,6 +80,10 @@ class ServiceBackend:
     def reader(self, repository: RepositoryName) -> RepositoryReader:
         """The verifying reader of a repository of ours, with the public key from the vault."""
         return wiring.reader(self.settings, repository)
+
+    def public_key(self, repository: RepositoryName) -> bytes:
+        """The public key that clients mount a repository of ours with, PEM."""
+        return wiring.public_key(self.settings, repository)
 
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""

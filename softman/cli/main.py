@@ -40,6 +40,7 @@ for _command in (
     service.request,
     service.status,
     service.resync,
+    service.key,
     reading.ls,
     reading.cat,
     reading.get,

@@ -107,6 +107,21 @@ def resync(session: Session, repo: str, wait: bool, timeout: float) -> None:
         output.line(f"{name} shows its bucket: revision {described.revision}")
 
 
+@click.command()
+@click.argument("repo")
+@common_options
+@pass_session
+def key(session: Session, repo: str) -> None:
+    """Print the public key of REPO, with which clients mount it: softman key alice > alice.example.org.pub."""
+    name = session.repository(repo)
+    text = session.backend.public_key(name).decode()
+    if session.output.as_json:
+        url = session.backend.status().repository(name).url
+        session.output.record({"repository": str(name), "url": url, "public_key": text})
+    else:
+        session.output.line(text.rstrip("\n"))
+
+
 def _asked(output: Output, name: RepositoryName, task_id: str) -> None:
     if output.as_json:
         output.record({"repository": str(name), "task_id": task_id})

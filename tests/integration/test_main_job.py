@@ -28,10 +28,14 @@ def test_a_request_becomes_a_repository_and_files_follow(site: Site) -> None:
     bucket.put("data/two", b"2")
     bucket.delete("bin/tool")
     site.shows(name, {"/data/one": b"one", "/data/two": b"2"})
-    described = site.described(name)
-    assert (described.pending, described.refusals) == (0, ())
-    assert described.last is not None
-    assert described.revision == described.last.revision
+
+    def reported() -> bool:  # shortly after it became visible
+        described = site.described(name)
+        last = described.last
+        return last is not None and (described.pending, described.revision) == (0, last.revision)
+
+    site.wait(reported, "the last sync is reported")
+    assert site.described(name).refusals == ()
 
 
 def test_asking_twice_gives_the_same_repository(site: Site) -> None:

@@ -61,12 +61,14 @@ class MemoryBackend:
         return Status(self.registry, self.records, self.pending, self.settings.cvmfs.url, self.reader)
 
     def reader(self, repository: RepositoryName) -> RepositoryReader:
+        store = LocalStore(self.repositories / str(repository))
+        return RepositoryReader(store, str(repository), [self.public_key(repository)], now=self.now)
+
+    def public_key(self, repository: RepositoryName) -> bytes:
         if self.registry.get(repository) is None:
             msg = f"there is no repository {repository}"
             raise NotFound(msg)
-        keys = [(DATA / "keys" / "basic.example.org.pub").read_bytes()]
-        store = LocalStore(self.repositories / str(repository))
-        return RepositoryReader(store, str(repository), keys, now=self.now)
+        return (DATA / "keys" / "basic.example.org.pub").read_bytes()
 
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         self.sent.append((task.name, arguments))

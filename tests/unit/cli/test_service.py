@@ -162,3 +162,12 @@ def test_resync_gives_up_waiting(softman: Softman, backend: Any) -> None:
     ended = softman("resync", "basic", "--timeout", "0.01")
     assert ended.code == 5
     assert "task-1" in ended.err
+
+
+def test_key_prints_what_clients_mount_with(softman: Softman) -> None:
+    lines = softman("key", "basic").lines
+    assert (lines[0], lines[-1]) == ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----")
+    (described,) = softman("key", "basic", "--json").objects
+    assert described["public_key"].splitlines() == lines
+    assert described["url"].endswith("/basic.example.org")
+    assert softman("key", "nobody").code == 14

@@ -1,0 +1,45 @@
+"""The main job, judged by the official tools: what a user put into the bucket, as a cluster's client shows it."""
+
+from pathlib import Path
+
+import pytest
+
+from softman import wiring
+from softman.model import RepositoryName
+from tests.compat.conftest import StockClient, Swissknife
+from tests.support.site import Site
+
+pytestmark = pytest.mark.compat
+
+
+@pytest.fixture
+def published(site: Site) -> tuple[RepositoryName, dict[str, bytes]]:
+    """A repository with files of a real tree, one changed, one removed."""
+    name = site.provision("stock-view")
+    bucket = site.bucket("stock-view")
+    tree = Path(wiring.__file__).parent
+    files = {str(path.relative_to(tree)): path.read_bytes() for path in tree.rglob("*.py")}
+    for path, content in files.items():
+        bucket.put(path, content)
+    bucket.put("app.py", b"changed\n")
+    bucket.delete("errors.py")
+    files = {f"/{path}": content for path, content in (files | {"app.py": b"changed\n"}).items() if path != "errors.py"}
+    site.shows(name, files)
+    return name, files
+
+
+def test_the_stock_tools_agree(
+    site: Site,
+    swissknife: Swissknife,
+    stock_client: StockClient,
+    published: tuple[RepositoryName, dict[str, bytes]],
+    tmp_path: Path,
+) -> None:
+    name, files = published
+    url, key = site.described(name).url, tmp_path / f"{name}.pub"
+    key.write_bytes(wiring.public_key(site.settings, name))
+    result = swissknife.check(url, key, str(name))
+    assert result.returncode == 0, result.stdout + result.stderr
+    with stock_client.mounted(url, key, str(name)) as mount_point:
+        shown = {f"/{path.relative_to(mount_point)}": path for path in mount_point.rglob("*") if path.is_file()}
+        assert {path: place.read_bytes() for path, place in shown.items()} == files
