@@ -1,8 +1,9 @@
-"""The process that inspects a candidate: ``python -m softman.cvmfs.candidate REQUEST``.
+"""The process that inspects a candidate: ``python -m softman.cvmfs.candidate REQUEST DESCRIPTOR``.
 
 SQLite meets a stranger's bytes here and nowhere else, so this process holds no secret, gets a memory, CPU and file
 size limit before it opens anything, and ends after one candidate. Imports are few: its start is part of every commit.
-``inspector`` is the side that starts it. The answer is one JSON object on standard output.
+``inspector`` is the side that starts it, and hands over the catalogs that are asked for through the descriptor. The
+answer is one JSON object on standard output.
 """
 
 import json
@@ -10,13 +11,16 @@ import os
 import resource
 import sqlite3
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from urllib.parse import quote
 
-from softman.cvmfs.errors import CandidateRejected, FormatError, TooLarge
-from softman.cvmfs.format.hashes import HashAlgorithm
+from softman.cvmfs.base_catalogs import BaseCatalogs
+from softman.cvmfs.errors import CandidateRejected, CvmfsError, FormatError, TooLarge
+from softman.cvmfs.format.catalog import NestedCatalog
+from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm
 from softman.cvmfs.format.objects import inflate
 from softman.cvmfs.inspection import Findings, Inspection, Terms
 
@@ -27,16 +31,15 @@ FAILED = 4
 """Exit code when the machine could not do it; the answer is ``{"failed": reason}``."""
 
 _PIECE = 256 * 1024
-_LONGEST_VALUE = 256 * 1024
 _WAL_FORMAT = b"\x02"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to inspect. Both catalogs are files with the stored (compressed) bytes; scratch files go to ``work``."""
+    """What to inspect. ``work`` is a directory for scratch files."""
 
     candidate: str
-    base: str
+    """The hash of its root catalog."""
     work: str
     base_revision: int
     base_root_hash: str
@@ -51,44 +54,102 @@ class Request:
     memory_bytes: int
     cpu_seconds: int
     file_bytes: int
-    """The largest scratch file: of either catalog, or of SQLite's sorters."""
+    """The largest scratch file: of any catalog, or of SQLite's sorters."""
 
     def to_json(self) -> str:
         """The text that ``main`` takes as its argument."""
         return json.dumps(asdict(self))
 
 
-def inspect(request: Request) -> tuple[int, Findings]:
-    """Inflate and compare both catalogs.
+class Origin(StrEnum):
+    """Where a catalog is to come from."""
+
+    CANDIDATE = "candidate"
+    """The staging area, or the store if it was promoted by an earlier attempt."""
+    BASE = "base"
+    """The store."""
+
+
+Supply = Callable[[Origin, str], Path]
+"""Gives a file with the stored (compressed) bytes of the catalog of a hash. The file is ours to remove."""
+
+
+class Catalogs:
+    """Inflates what ``supply`` gives."""
+
+    def __init__(self, request: Request, supply: Supply) -> None:
+        self._work = Path(request.work)
+        self._supply = supply
+        self._largest = request.max_catalog_bytes
+        self._count = 0
+        self.root_size = 0
+
+    def of_candidate(self, wanted: NestedCatalog) -> Path:
+        """The database of a catalog of the candidate.
+
+        Raises:
+            CandidateRejected: it is too large, not of the size announced, or no database.
+        """
+        where = f"the catalog of {wanted.path!r}" if wanted.path else "the candidate"
+        limit = wanted.size or self._largest
+        try:
+            database = self._inflated(Origin.CANDIDATE, wanted, limit)
+        except TooLarge as exc:
+            raise CandidateRejected(f"{where} has more than {limit} bytes") from exc
+        except FormatError as exc:
+            raise CandidateRejected(f"{where} cannot be inflated: {exc}") from exc
+        size = database.stat().st_size
+        if wanted.path and size != wanted.size:
+            raise CandidateRejected(f"{where} has {size} bytes, not the {wanted.size} announced")
+        if not wanted.path:
+            self.root_size = size
+        with database.open("rb") as file:
+            header = file.read(20)
+        if not header.startswith(b"SQLite format 3\0") or _WAL_FORMAT in {header[18:19], header[19:20]}:
+            raise CandidateRejected(f"{where} is no SQLite database in rollback-journal format")
+        return database
+
+    def of_base(self, wanted: NestedCatalog) -> Path:
+        """The database of a catalog in force.
+
+        Raises:
+            CorruptBase: it cannot be inflated.
+        """
+        try:
+            return self._inflated(Origin.BASE, wanted, sys.maxsize)
+        except FormatError as exc:
+            raise CorruptBase(f"the catalog in force of {wanted.path!r}: {exc}") from exc
+
+    def _inflated(self, origin: Origin, wanted: NestedCatalog, max_size: int) -> Path:
+        source = self._supply(origin, str(wanted.hash))
+        self._count += 1
+        target = self._work / f"{self._count}.db"
+        with source.open("rb") as stored, target.open("wb") as file:
+            file.writelines(inflate(iter(lambda: stored.read(_PIECE), b""), max_size=max_size))
+        source.unlink()
+        return target
+
+
+class CorruptBase(CvmfsError):
+    """A catalog in force cannot be read, for which no candidate can be blamed."""
+
+
+def inspect(request: Request, supply: Supply) -> tuple[int, Findings]:
+    """Inspect all catalogs of a candidate that are new or have changed.
 
     Returns:
-        The size of the candidate's database in bytes, and what was found.
+        The size of the root catalog's database in bytes, and what was found.
 
     Raises:
         CandidateRejected: the candidate breaks a rule.
         OSError, sqlite3.OperationalError: the machine's fault.
-        FormatError: the catalog in force cannot be inflated.
+        CorruptBase: a catalog in force cannot be inflated.
     """
-    work = Path(request.work)
-    candidate, base = work / "candidate.db", work / "base.db"
-    try:
-        _inflate_to(candidate, Path(request.candidate), request.max_catalog_bytes)
-    except TooLarge as exc:
-        raise CandidateRejected(f"the candidate has more than {request.max_catalog_bytes} bytes") from exc
-    except FormatError as exc:
-        raise CandidateRejected(f"the candidate cannot be inflated: {exc}") from exc
-    _inflate_to(base, Path(request.base), sys.maxsize)
-    with candidate.open("rb") as file:
-        header = file.read(20)
-    if not header.startswith(b"SQLite format 3\0") or _WAL_FORMAT in {header[18:19], header[19:20]}:
-        raise CandidateRejected("the candidate is no SQLite database in rollback-journal format")
-    with closing(sqlite3.connect(_uri(candidate), uri=True, isolation_level=None)) as connection:
-        try:
-            _prepare(connection, base)
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
-            raise CandidateRejected(f"the candidate is no SQLite database: {exc}") from exc
-        findings = Inspection(connection, _terms(request)).run()
-    return candidate.stat().st_size, findings
+    catalogs = Catalogs(request, supply)
+    root = NestedCatalog(b"", ContentHash.parse(request.base_root_hash), 0)
+    with closing(BaseCatalogs(root, catalogs.of_base)) as base:
+        findings = Inspection(catalogs.of_candidate, base, _terms(request)).run(ContentHash.parse(request.candidate))
+    return catalogs.root_size, findings
 
 
 def _terms(request: Request) -> Terms:
@@ -100,25 +161,22 @@ def _terms(request: Request) -> Terms:
         algorithm=HashAlgorithm(request.algorithm),
         max_entries=request.max_entries,
         max_bytes=request.max_bytes,
+        max_catalog_bytes=request.max_catalog_bytes,
         lease_path=os.fsencode(request.lease_path),
     )
 
 
-def _inflate_to(target: Path, source: Path, max_size: int) -> None:
-    with source.open("rb") as stored, target.open("wb") as file:
-        file.writelines(inflate(iter(lambda: stored.read(_PIECE), b""), max_size=max_size))
+def _asking(descriptor: int, work: Path) -> Supply:
+    """Ask the process that started this one: a line with origin and hash out, a line with a file's name in."""
 
+    def supply(origin: Origin, content_hash: str) -> Path:
+        os.write(descriptor, f"{origin.value} {content_hash}\n".encode())
+        name = sys.stdin.readline().strip()
+        if not name:
+            raise OSError("the process that started the inspection is gone")
+        return work / name
 
-def _prepare(connection: sqlite3.Connection, base: Path) -> None:
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
-    for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "query_only=ON", "cache_size=-16384"):
-        connection.execute(f"PRAGMA {pragma}")
-    connection.execute("ATTACH ? AS base", (_uri(base),))
-    connection.execute("PRAGMA base.cache_size=-16384")
-
-
-def _uri(path: Path) -> str:
-    return f"file:{quote(str(path))}?mode=ro&immutable=1"
+    return supply
 
 
 def _limit(request: Request) -> None:
@@ -129,19 +187,19 @@ def _limit(request: Request) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Inspect what the one argument asks for; see ``Request``."""
+    """Inspect what the first argument asks for (see ``Request``), asking for catalogs through the second."""
     request = Request(**json.loads(arguments[0]))
     _limit(request)
     answer: dict[str, object]
     try:
-        size, findings = inspect(request)
+        size, findings = inspect(request, _asking(int(arguments[1]), Path(request.work)))
         answer = {"root_size": size, **asdict(findings)}
         code = ACCEPTED
     except CandidateRejected as exc:
         answer, code = {"rejected": str(exc)}, REJECTED
     except MemoryError:
         answer, code = {"rejected": "the candidate needs more memory than allowed"}, REJECTED
-    except (OSError, FormatError, sqlite3.OperationalError) as exc:  # the base was verified: nobody's candidate is it
+    except (OSError, CorruptBase, sqlite3.OperationalError) as exc:
         answer, code = {"failed": str(exc)}, FAILED
     sys.stdout.write(json.dumps(answer))
     return code

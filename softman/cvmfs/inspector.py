@@ -1,19 +1,22 @@
 """Has a candidate inspected by a short-lived process (``candidate``), and understands how that process ends."""
 
+import io
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from softman.cvmfs.candidate import ACCEPTED, FAILED, REJECTED, Request
-from softman.cvmfs.errors import CandidateRejected, CvmfsError, ObjectMissing, StoreUnavailable
+from softman.cvmfs.candidate import ACCEPTED, FAILED, REJECTED, Origin, Request
+from softman.cvmfs.errors import CandidateRejected, CvmfsError, FormatError, ObjectMissing, StoreUnavailable
 from softman.cvmfs.fetch import ObjectFetcher
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, ObjectKind
 from softman.cvmfs.format.manifest import Manifest
@@ -26,6 +29,8 @@ _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from softman.cvmfs.candidate import main; "
 _START += "sys.exit(main(sys.argv[1:]))"
 _GIB = 1024**3
+_KINDS = {kind.value: kind for kind in (ObjectKind.CHUNK, ObjectKind.CATALOG)}
+_MAX_QUESTION = 200
 _MAX_ANSWER = 256 * 1024 * 1024
 _SIGNALS_OF_THE_MACHINE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
@@ -41,7 +46,7 @@ class Limits:
     max_bytes: int = 10 * 1024**4
     lease_path: bytes = b""
     max_catalog_bytes: int = 4 * _GIB
-    """Of the root catalog's database."""
+    """Of any catalog's database."""
     timeout: float = 300.0
     cpu_seconds: int = 240
     memory_bytes: int = _GIB
@@ -83,14 +88,8 @@ def inspect_staged(
         StoreUnavailable: the storage or this machine cannot do it now.
     """
     largest = max(limits.max_catalog_bytes, current.root_size)
-    mine, base = work / "candidate.z", work / "base.z"
-    _take(store, transaction, candidate, mine, compressed_bound(limits.max_catalog_bytes))
-    fetcher = ObjectFetcher(store, work_dir=work)
-    with fetcher.open(current.root_hash, ObjectKind.CATALOG, max_stored=compressed_bound(largest)) as file:
-        _copy(file.read, base)
     request = Request(
-        candidate=str(mine),
-        base=str(base),
+        candidate=str(candidate),
         work=str(work),
         base_revision=current.revision,
         base_root_hash=str(current.root_hash),
@@ -105,7 +104,18 @@ def inspect_staged(
         cpu_seconds=limits.cpu_seconds,
         file_bytes=4 * largest,
     )
-    return run_inspection(request, timeout=limits.timeout)
+    fetcher, names = ObjectFetcher(store, work_dir=work), (f"{number}.z" for number in count())
+
+    def supply(origin: Origin, content: ContentHash) -> Path:
+        target = work / next(names)
+        if origin is Origin.CANDIDATE:
+            _take(store, transaction, content, target, compressed_bound(limits.max_catalog_bytes))
+        else:
+            with fetcher.open(content, ObjectKind.CATALOG, max_stored=compressed_bound(largest)) as file:
+                _copy(file.read, target)
+        return target
+
+    return run_inspection(request, supply, timeout=limits.timeout)
 
 
 def _take(store: StagedStore, transaction: str, candidate: ContentHash, target: Path, max_size: int) -> None:
@@ -146,55 +156,80 @@ def _copy(
     return hasher.finish()
 
 
-def run_inspection(request: Request, *, timeout: float) -> Report:
+def run_inspection(request: Request, supply: Callable[[Origin, ContentHash], Path], *, timeout: float) -> Report:
     """Inspect a candidate in a process of its own.
 
     Args:
         request: what to inspect.
+        supply: leaves a catalog that the process asks for, verified, in a file of the working directory.
         timeout: seconds, by the clock on the wall; the limit of CPU time is in the request.
 
     Raises:
         CandidateRejected: the candidate breaks a rule, or the process broke on it.
-        StoreUnavailable: the machine could not do it now.
+        StoreUnavailable: the machine could not do it now. Errors of ``supply`` pass through.
     """
     work = Path(request.work)
     answer, errors = work / "answer.json", work / "errors.txt"
-    with answer.open("wb") as out, errors.open("wb") as err:
+    questions, theirs = os.pipe()
+    with open(questions, "rb", buffering=0) as asked, answer.open("wb") as out, errors.open("wb") as err:  # noqa: PTH123
         try:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_ROOT, request.to_json()],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_ROOT, request.to_json(), str(theirs)],
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
                 env={"SQLITE_TMPDIR": request.work},
                 cwd=request.work,
+                pass_fds=(theirs,),
             )
         except OSError as exc:
             raise StoreUnavailable(f"the inspection of the candidate cannot be started: {exc.strerror}") from exc
-    code = _wait(process, timeout)
+        finally:
+            os.close(theirs)
+        code = _serve(process, asked, supply, timeout)
     if code in {ACCEPTED, REJECTED, FAILED} and answer.stat().st_size <= _MAX_ANSWER:
         return _report(json.loads(answer.read_bytes()))
     raise _broken(code, errors.read_text(errors="backslashreplace")[-400:])
 
 
-def _wait(process: subprocess.Popen[bytes], timeout: float) -> int:
-    """Wait for the process to end, and end it when it does not; the exit code."""
+def _serve(
+    process: subprocess.Popen[bytes],
+    asked: io.FileIO,
+    supply: Callable[[Origin, ContentHash], Path],
+    timeout: float,
+) -> int:
+    """Answer the process's questions until it ends, and end it when it does not; the exit code."""
+    deadline = time.monotonic() + timeout
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
     try:
-        with suppress(OSError):  # no such system call: wait less promptly
-            descriptor = os.pidfd_open(process.pid)
-            try:
-                # `Popen.wait` with a timeout looks every 50 ms, which is longer than most inspections take.
-                select.select([descriptor], [], [], timeout)
-                return process.wait(0)
-            finally:
-                os.close(descriptor)
-        return process.wait(timeout)
+        while True:
+            ready, _, _ = select.select([asked], [], [], max(0, deadline - time.monotonic()))
+            if not ready:
+                raise StoreUnavailable(f"the inspection of the candidate took more than {timeout:g} s")
+            question = asked.read(_MAX_QUESTION)
+            if not question:
+                return process.wait(max(1, deadline - time.monotonic()))
+            answer = supply(*_parse(question)).name
+            with suppress(BrokenPipeError):  # it is ending
+                process.stdin.write(answer.encode() + b"\n")
+                process.stdin.flush()
     except subprocess.TimeoutExpired as exc:
         raise StoreUnavailable(f"the inspection of the candidate took more than {timeout:g} s") from exc
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def _parse(question: bytes) -> tuple[Origin, ContentHash]:
+    """One question; the process asks the next only when it has the answer."""
+    try:
+        origin, _, content = question.decode("ascii").removesuffix("\n").partition(" ")
+        return Origin(origin), ContentHash.parse(content)
+    except (ValueError, FormatError) as exc:
+        raise CandidateRejected(f"the inspection of the candidate asks for {question[:80]!r}") from exc
 
 
 def _report(answer: dict[str, Any]) -> Report:
@@ -207,7 +242,7 @@ def _report(answer: dict[str, Any]) -> Report:
 
 def _objects(names: Iterable[str]) -> Iterable[tuple[ContentHash, ObjectKind]]:
     for name in names:
-        kind = ObjectKind.CHUNK if name.endswith(ObjectKind.CHUNK.value) else ObjectKind.FILE
+        kind = _KINDS.get(name[-1:], ObjectKind.FILE)
         yield ContentHash.parse(name.removesuffix(kind.value)), kind
 
 

@@ -107,3 +107,39 @@ def stored(content: bytes, staging: Staging) -> StoredObject:
 def object_file(root: Path, content: ContentHash, kind: ObjectKind = ObjectKind.FILE) -> Path:
     """Where an object lies."""
     return root / content.object_path(kind)
+
+
+def forge_nested(
+    workshop: Workshop, candidate: Candidate, staging: Staging, path: str, *sql: str, registered: str = ""
+) -> Candidate:
+    """Another candidate: SQL in its nested catalog at ``path``, hashes and sizes above it put right.
+
+    ``registered`` is SQL for the root catalog, run last.
+    """
+    chain = [""]  # the catalogs from the root to that one
+    hashes = [candidate.root_hash]
+    while chain[-1] != path:
+        with closing(staged_catalog(workshop, staging, hashes[-1])) as connection:
+            rows = connection.execute("SELECT path, sha1 FROM nested_catalogs").fetchall()
+        below, text = next((p, h) for p, h in rows if (path + "/").startswith(p + "/"))
+        chain.append(below)
+        hashes.append(ContentHash.parse(text))
+    statements: tuple[str, ...] = sql
+    forged = candidate.root_hash
+    for place, content in zip(reversed(chain), reversed(hashes), strict=True):
+        with closing(staged_catalog(workshop, staging, content)) as connection:
+            for statement in (*statements, registered) if not place and registered else statements:
+                connection.execute(statement)
+            database = connection.serialize()
+        forged = staging.write_object([database], ObjectKind.CATALOG).hash
+        statements = (f"UPDATE nested_catalogs SET sha1='{forged}', size={len(database)} WHERE path='{place}'",)  # noqa: S608
+    return Candidate(candidate.base_revision, candidate.base_root_hash, forged, len(database))
+
+
+def staged_catalog(workshop: Workshop, staging: Staging, content: ContentHash) -> sqlite3.Connection:
+    """A copy of a catalog, staged or stored, in memory."""
+    staged = staging.directory / staged_name(content, ObjectKind.CATALOG)
+    place = staged if staged.exists() else workshop.root / content.object_path(ObjectKind.CATALOG)
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.deserialize(decompress(place.read_bytes(), max_size=2**30))
+    return connection

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from softman.cvmfs.candidate import Request, inspect
+from softman.cvmfs.candidate import Origin, Request, inspect
 from softman.cvmfs.errors import CandidateRejected
-from softman.cvmfs.format.hashes import ObjectKind, hash_bytes, path_hash
+from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes, path_hash
 from softman.cvmfs.format.objects import compress
 from softman.cvmfs.inspection import MAX_CLOCK_SKEW, Findings
 from softman.cvmfs.staging import Staging, StoredObject, staged_name
@@ -61,8 +61,7 @@ def look(workshop: Workshop, tmp_path: Path) -> Callable[..., Findings]:
 def inspected(workshop: Workshop, candidate: Candidate, staging: Staging, tmp_path: Path, **terms: object) -> Findings:
     base = workshop.repository.manifest()
     request = Request(
-        candidate=str(staging.directory / staged_name(candidate.root_hash, ObjectKind.CATALOG)),
-        base=str(workshop.root / base.root_hash.object_path(ObjectKind.CATALOG)),
+        candidate=str(candidate.root_hash),
         work=str(tmp_path),
         base_revision=base.revision,
         base_root_hash=str(base.root_hash),
@@ -77,7 +76,17 @@ def inspected(workshop: Workshop, candidate: Candidate, staging: Staging, tmp_pa
         cpu_seconds=60,
         file_bytes=10**8,
     )
-    size, findings = inspect(replace(request, **terms))  # type: ignore[arg-type]
+
+    def supply(origin: Origin, content: str) -> Path:
+        """A copy of what is staged, else of what is stored."""
+        parsed = ContentHash.parse(content)
+        staged = staging.directory / staged_name(parsed, ObjectKind.CATALOG)
+        stored = workshop.root / parsed.object_path(ObjectKind.CATALOG)
+        copy = tmp_path / f"{content}.z"
+        copy.write_bytes((staged if origin is Origin.CANDIDATE and staged.exists() else stored).read_bytes())
+        return copy
+
+    size, findings = inspect(replace(request, **terms), supply)  # type: ignore[arg-type]
     assert size == candidate.root_size
     return findings
 
@@ -120,13 +129,13 @@ FORGED = {
     "size counter": (["UPDATE statistics SET value=value+1 WHERE counter='self_file_size'"], "self_file_size"),
     "chunk counter": (["UPDATE statistics SET value=0 WHERE counter='self_chunks'"], "self_chunks"),
     "xattr counter": (["UPDATE statistics SET value=0 WHERE counter='self_xattr'"], "self_xattr"),
-    "subtree counter": (["UPDATE statistics SET value=1 WHERE counter='subtree_dir'"], "nested catalogs"),
+    "subtree counter": (["UPDATE statistics SET value=1 WHERE counter='subtree_dir'"], "subtree_dir is 1, should be 0"),
     "missing counter": (["DELETE FROM statistics WHERE counter='self_dir'"], "self_dir"),
     "more counters": (["INSERT INTO statistics VALUES ('self_more', 1)"], "other counters"),
     # the tree
     "link count": (["UPDATE catalog SET hardlinks=9 WHERE name='new'"], "'new' does not have as many links"),
     "file links": (["UPDATE catalog SET hardlinks=2 WHERE name='big'"], "link count without being a hard link"),
-    "hard link": ([f"UPDATE catalog SET hardlinks={1 << 32 | 1} WHERE name='big'"], "hard links cannot"),
+    "hard link": ([f"UPDATE catalog SET hardlinks={1 << 32 | 1} WHERE name='big'"], "needs two files"),
     "false group": ([f"UPDATE catalog SET hardlinks={1 << 32 | 5} WHERE name='big'"], "group"),
     "orphan": (["UPDATE catalog SET parent_1=5 WHERE name='big'"], "no parent"),
     "below a file": (
@@ -158,7 +167,7 @@ FORGED = {
     "external": (["UPDATE catalog SET flags=flags|128 WHERE name='big'"], "."),
     "hidden": (["UPDATE catalog SET flags=flags|32768 WHERE name='big'"], "plain file"),
     "direct": (["UPDATE catalog SET flags=flags|65536 WHERE name='big'"], "plain file"),
-    "nested root": (["UPDATE catalog SET flags=33 WHERE name='new'"], "plain file"),
+    "nested root": (["UPDATE catalog SET flags=33 WHERE name='new'"], "its place"),
     "mountpoint": (["UPDATE catalog SET flags=3 WHERE name='new'"], "."),
     "content flags": (["UPDATE catalog SET flags=2049 WHERE name='new'"], "which only files have"),
     "uid": (["UPDATE catalog SET uid=1000 WHERE name='big'"], "1000:0"),
@@ -183,7 +192,15 @@ FORGED = {
     "chunk of a plain file": ([f"UPDATE chunks SET md5path_1={NEW[0]}, md5path_2={NEW[1]}"], "no chunked file"),
     "chunk hash": (["UPDATE chunks SET hash='text'"], "chunks of the wrong type"),
     # other catalogs
-    "nested": ([f"INSERT INTO nested_catalogs VALUES ('/new', '{'a' * 40}', 5)"], "nested catalog"),
+    "nested": ([f"INSERT INTO nested_catalogs VALUES ('/new', '{'a' * 40}', 5)"], "self_nested"),
+    "nested without a mountpoint": (
+        [
+            f"INSERT INTO nested_catalogs VALUES ('/new', '{'a' * 40}', 5)",
+            "UPDATE statistics SET value=1 WHERE counter='self_nested'",
+        ],
+        "without a mountpoint",
+    ),
+    "marker": (["UPDATE catalog SET name='.cvmfscatalog' WHERE name='big'"], "marks a nested catalog"),
     "bind": ([f"INSERT INTO bind_mountpoints VALUES ('/new', '{'a' * 40}', 5)"], "bind mountpoint"),
 }
 
@@ -308,12 +325,13 @@ def test_stock_entries_may_stay_as_they_are(basic_repository: "FixtureRepository
     assert findings.entries > 100
     for sql, reason in (
         ("UPDATE catalog SET flags=1 WHERE name='nested' AND flags=3", "."),
-        ("DELETE FROM nested_catalogs WHERE path='/nested'", "nested catalog"),
-        ("UPDATE nested_catalogs SET size=size+1 WHERE path='/nested'", "nested catalog"),
+        ("DELETE FROM nested_catalogs WHERE path='/nested'", "self_nested"),
+        ("UPDATE nested_catalogs SET size=size+1 WHERE path='/nested'", "bytes, not the"),
+        ("UPDATE nested_catalogs SET path='/nested/.' WHERE path='/nested'", "without a mountpoint"),
         ("UPDATE catalog SET mtime=1 WHERE flags=3 AND name='nested'", "mountpoint"),
         ("UPDATE catalog SET mode=mode|2048 WHERE name='socket'", "set-id"),
         ("UPDATE catalog SET size=261 WHERE name='chardev-1-3'", "."),
-        ("UPDATE catalog SET mtime=1 WHERE name='three'", "hard links"),
+        ("UPDATE catalog SET mtime=1 WHERE name='three'", "members differ"),
     ):
         forged = workshop.forge(candidate, staging, sql)
         if sql.startswith("UPDATE catalog SET size=261"):
