@@ -9,6 +9,7 @@ Source: ``cvmfs/garbage_collection/`` of CernVM-FS 2.12.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -88,14 +89,13 @@ def collect(
         unreferenced: also remove objects that no catalog of the reflog refers to.
         on_object: told of every object that goes, before it goes.
     """
-    with head.locked() as before:
-        current = before
-        if not current.garbage_collectable:
-            raise CvmfsError(f"{head.name} is not marked as garbage collectable (G in its manifest)")
-        with head.scratch() as work, ObjectSets(work) as sets, head.reflog(current) as reflog:
-            references = tuple(reflog.references())
-            run = _Collector(head, CatalogTrees(head.store, work), sets, references)
-            kept, oldest = run.mark(current, retention)
+    with head.scratch() as work, ObjectSets(work) as sets:
+        run = _Collector(head, CatalogTrees(head.store, work), sets)
+        with suppress(ObjectMissing):  # another collection runs: what is missing must be so under the lock, too
+            run.mark(head.manifest(), retention)
+        with head.locked() as before:
+            current = before
+            kept, oldest = run.mark(current, retention)  # only what was published meanwhile is new
             dead = run.condemn(current, oldest)
             sweep = _Sweep(head, sets, running_since(), dry_run=dry_run, on_object=on_object)
             sweep.run(everything=unreferenced)
@@ -103,22 +103,32 @@ def collect(
                 current = head.publish(
                     replace(current, published_at=head.not_before(current)), forget=[item.hash for item in dead]
                 )
-        roots = sum(1 for item in dead if item.kind is ReferenceKind.CATALOG)
-        return Collection(dry_run, kept, roots, sweep.objects, sweep.bytes, sweep.young, current)
+    roots = sum(1 for item in dead if item.kind is ReferenceKind.CATALOG)
+    return Collection(dry_run, kept, roots, sweep.objects, sweep.bytes, sweep.young, current)
 
 
 class _Collector:
     """Finds out what stays and what goes."""
 
-    def __init__(self, head: Head, trees: CatalogTrees, sets: ObjectSets, references: tuple[Reference, ...]) -> None:
+    def __init__(self, head: Head, trees: CatalogTrees, sets: ObjectSets) -> None:
         self._head = head
         self._trees = trees
         self._sets = sets
-        self._references = references
-        self._entered = {r.hash: r.timestamp for r in references if r.kind is ReferenceKind.CATALOG}
+        self._references: tuple[Reference, ...] = ()
 
     def mark(self, current: Manifest, retention: Retention) -> tuple[tuple[int, ...], int]:
-        """Mark all that stays; the numbers of the kept revisions, and since when the oldest on the chain is there."""
+        """Mark all that stays.
+
+        Called once without the lock, which takes as long as it takes, and once with it.
+
+        Returns:
+            The numbers of the kept revisions, and since when the oldest one on the chain is there.
+        """
+        if not current.garbage_collectable:
+            raise CvmfsError(f"{current.repository} is not marked as garbage collectable (G in its manifest)")
+        with self._head.reflog(current) as reflog:
+            self._references = tuple(reflog.references())
+        entered = {r.hash: r.timestamp for r in self._references if r.kind is ReferenceKind.CATALOG}
         revisions = Revisions(self._head.store, current, work_dir=self._head.work_dir)
         age = retention.age
         since = None if age is None else self._head.seconds() - int(age.total_seconds())
@@ -129,7 +139,7 @@ class _Collector:
             # it stays, what is gone is gone. The revision in force must be whole.
             self._mark_tree(revision.root_hash, tolerant=place > 0)
             kept.add(revision.number)
-            oldest = self._entered.get(revision.root_hash, revision.modified)
+            oldest = entered.get(revision.root_hash, revision.modified)
             if place >= retention.revisions and (since is None or oldest < since):
                 break  # the revision before it was replaced before `since`
         for tag in revisions.history.tags:

@@ -220,7 +220,7 @@ class Repository:
         unreferenced: bool = False,
         on_object: Callable[[StoredFile], object] | None = None,
     ) -> Collection:
-        """Remove what no kept revision refers to. Nobody can commit meanwhile; readers notice nothing.
+        """Remove what no kept revision refers to. Readers notice nothing; commits wait only while objects are removed.
 
         The revision in force and tagged ones are always kept. Objects that were stored since the oldest running
         transaction began are left for the next time.

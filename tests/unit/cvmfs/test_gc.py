@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +12,11 @@ import pytest
 
 from softman.cvmfs.errors import CandidateRejected, CvmfsError, ObjectMissing, RevisionMissing
 from softman.cvmfs.format.hashes import ObjectKind, hash_bytes
+from softman.cvmfs.format.manifest import MANIFEST_NAME
 from softman.cvmfs.format.reflog import REFLOG_NAME, ReferenceKind, Reflog
+from softman.cvmfs.integrity import Extent, check_repository
 from softman.cvmfs.repository import Repository, Retention, Tagging
-from softman.cvmfs.store.local import LocalStore
+from softman.cvmfs.store import LocalStore, Readable
 from tests.support.writing import Workshop, add, object_file
 
 if TYPE_CHECKING:
@@ -89,6 +93,55 @@ def test_the_past_goes(workshop: Workshop) -> None:
     again = workshop.repository.collect_garbage(NOTHING)
     assert (again.objects, again.revisions) == (0, 0)
     assert workshop.publish(add("/g")).revision == 6
+
+
+@pytest.mark.parametrize("folder", ["basic", "autocatalog"])
+def test_trees_of_nested_catalogs(
+    load_repository: "Callable[[str], FixtureRepository]", tmp_path: Path, folder: str
+) -> None:
+    fixture = load_repository(folder)
+    store = fixture.unpack(tmp_path)
+    files = fixture.files
+    fixture.publish(files, garbage_collectable=True)
+    store.put(MANIFEST_NAME, files[MANIFEST_NAME])
+    repository = Repository(store, fixture.name, fixture.keys, now=lambda: fixture.now)
+    tags = repository.history().tags
+    repository.remove_tags([tag.name for tag in tags if tag.name.startswith("generic")])
+    before = objects(store)
+    done = repository.collect_garbage(NOTHING)
+    assert done.revisions > 2
+    assert sum(before.values()) - sum(objects(store).values()) == done.bytes
+    everything = Extent(content=True, tags=True, unreferenced=True)
+    key = fixture.keys.public_key
+    left = list(check_repository(store, fixture.name, [key], now=lambda: fixture.now, extent=everything, storage=store))
+    assert left == []
+
+
+def test_what_is_published_during_a_collection_is_whole(workshop: Workshop) -> None:
+    """Marking needs no lock: a commit in the middle goes through, and nothing that it refers to goes."""
+
+    class Busy(LocalStore):
+        published = 0
+
+        @contextmanager
+        def open(self, name: str) -> Iterator[Readable]:
+            if name.endswith("C") and self.published < 3:
+                self.published += 1
+                workshop.publish(add("/again", b"%d" % (2 + self.published)))
+            with super().open(name) as file:
+                yield file
+
+    store = Busy(workshop.root)
+    busy = Repository(store, workshop.name, workshop.keys, now=workshop.now)
+    assert busy.collect_garbage(NOTHING).objects > 0
+    assert store.published == 3
+    everything = Extent(content=True, tags=True, unreferenced=True)
+    key = workshop.keys.public_key
+    left = check_repository(store, workshop.name, [key], now=workshop.now, extent=everything, storage=store)
+    assert list(left) == []
+    with workshop.reader().snapshot() as snapshot:
+        assert snapshot.manifest.revision == 8
+        assert b"".join(snapshot.read_file("/again")) == b"5"
 
 
 def test_by_number(workshop: Workshop) -> None:
