@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from boto3.s3.transfer import TransferConfig
@@ -35,6 +36,7 @@ _ROOT_FILE: dict[str, Any] = {"ContentType": "application/x-cvmfs", "CacheContro
 _IN_PARTS = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
 _IN_PARTS_MARK = "-"
 """In the ETag of an object that was uploaded in parts; a copy of it may have another."""
+_BATCH = 1000
 _DRAINED = 256 * 1024
 _NOT_FOUND = 404
 _PRECONDITION_FAILED = 412
@@ -192,9 +194,12 @@ class Body:
 
 
 def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-    """What ``work`` gives for every item, in order; after the first error no further item is begun."""
+    """What ``work`` gives for every item, in order. An error ends it; up to a batch of items may have been begun."""
+    left, results = iter(items), list[_Result]()
     with ThreadPoolExecutor(THREADS, thread_name_prefix="s3") as pool:
-        return list(pool.map(work, items))
+        while batch := list(islice(left, _BATCH)):
+            results.extend(pool.map(work, batch))
+    return results
 
 
 def _client(access: S3Access, connections: int) -> "S3Client":

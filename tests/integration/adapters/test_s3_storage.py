@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ from softman.adapters.s3_store import S3Store
 from softman.cvmfs.areas import staged_name
 from softman.cvmfs.errors import HashMismatch, ObjectMissing, StoreError, StoreUnavailable
 from softman.cvmfs.format.entry import Compression
-from softman.cvmfs.format.hashes import ObjectKind, hash_bytes
+from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes
 from softman.cvmfs.format.keys import RepositoryKeys, generate_gateway_key, generate_keys
+from softman.cvmfs.gc import Retention
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
+from softman.cvmfs.transaction import Transaction
 from softman.errors import ServiceUnavailable
 from softman.model import RepositoryName
 from softman.settings import Settings, load_settings
@@ -305,8 +308,93 @@ def test_stratum0_sweeps_what_was_forgotten(world: BucketWorld, storage: BucketS
     name = world.provision()
     wiring._staging(world.chosen, name).write_object([b"forgotten"])
     assert world.stratum0.sweep_staging() == 0
-    keys = RepositoryKeys(
-        *(world.material[key].encode() for key in ("masterKey", "publicKey", "privateKey", "certificate"))
-    )
-    assert world.repository(name, keys).sweep_staging(timedelta(hours=-1)) == 1
+    assert world.repository(name, _keys(world)).sweep_staging(timedelta(hours=-1)) == 1
     assert list(storage.objects(storage.stratum0).listing(storage.place.root(str(name)) + "data/txn/")) == []
+
+
+def test_garbage_is_collected_but_not_what_a_running_transaction_may_count_on(
+    world: BucketWorld, storage: BucketStorage
+) -> None:
+    name = world.provision()
+    for content in (b"first", b"second"):
+        world.buckets.put(name.bucket, "cvmfs/file", content)
+        world.sync(name, "cvmfs/file")
+    store = storage.store(str(name), Path("unused"))
+    before = set(store.names())
+    running = wiring._staging(world.chosen, name)
+    repository = world.repository(name, _keys(world))
+    orphan = running.write_object([b"orphan"])
+    store.promote_staged(running.transaction, [(orphan.hash, ObjectKind.FILE)])
+    repository.collect_garbage(Retention(age=None), unreferenced=True)
+    assert store.is_stored(orphan.hash, ObjectKind.FILE)
+    running.discard()
+    repository.collect_garbage(Retention(age=None), unreferenced=True)
+    assert not store.is_stored(orphan.hash, ObjectKind.FILE)
+    assert set(store.names()) < before
+    assert world.shown(name)["/file"] == b"second"
+
+
+class _Dying(S3Store):
+    """A store whose stratum 0 dies at the n-th write."""
+
+    left = 0
+
+    def _step(self) -> None:
+        if self.left == 0:
+            raise _Death
+        self.left -= 1
+
+    def put(self, name: str, data: bytes | Iterable[bytes], *, durable: bool = False) -> None:
+        self._step()
+        super().put(name, data, durable=durable)
+
+    def _promote(self, area: str, content: ContentHash, kind: ObjectKind, etag: str) -> None:
+        self._step()
+        super()._promote(area, content, kind, etag)
+
+
+class _Death(Exception):
+    """The process is gone."""
+
+
+def test_dying_at_any_write_leaves_a_whole_revision(world: BucketWorld, storage: BucketStorage, tmp_path: Path) -> None:
+    name = world.provision()
+    world.buckets.put(name.bucket, "cvmfs/a", b"a")
+    world.sync(name)
+    objects, root = storage.objects(storage.stratum0), storage.place.root(str(name))
+    for steps in range(20):
+        dying = _Dying(objects, root, lock_path=tmp_path / "lock")
+        dying.left = steps
+        broken = Repository(dying, str(name), _keys(world), now=lambda: datetime.now(UTC))
+        added, base = f"/{steps}", world.shown(name)
+        staging = wiring._staging(world.chosen, name)
+        with (
+            world.reader(name).snapshot() as snapshot,
+            Transaction(snapshot, staging, now=lambda: datetime.now(UTC)) as tx,
+        ):
+            tx.add_file(added, staging.write_object([added.encode()]), 0o644, 1)
+            candidate = tx.seal()
+        assert candidate is not None
+        commit = partial(
+            Repository.commit,
+            candidate=candidate.root_hash,
+            base_revision=candidate.base_revision,
+            base_root_hash=candidate.base_root_hash,
+            transaction=staging.transaction,
+        )
+        try:
+            commit(broken)
+        except _Death:
+            assert world.shown(name) == base
+            commit(world.repository(name, _keys(world)))
+            assert world.shown(name) == base | {added: added.encode()}
+            continue
+        assert world.shown(name) == base | {added: added.encode()}
+        assert steps >= 4
+        return
+    pytest.fail("never came to an end")
+
+
+def _keys(world: World) -> RepositoryKeys:
+    names = ("masterKey", "publicKey", "privateKey", "certificate")
+    return RepositoryKeys(*(world.material[name].encode() for name in names))
