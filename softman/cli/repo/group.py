@@ -2,7 +2,7 @@
 
 import click
 
-from softman.cli.repo import making, publishing, reading
+from softman.cli.repo import history, inspecting, making, publishing, reading
 
 
 @click.group()
@@ -18,6 +18,11 @@ for _command in (
     reading.cat,
     reading.get,
     reading.log,
+    inspecting.diff,
+    inspecting.check,
+    history.tag,
+    history.rollback,
+    history.gc,
     making.resign,
 ):
     repo.add_command(_command)

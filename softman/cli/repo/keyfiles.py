@@ -4,16 +4,12 @@ import errno
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-
-from cryptography.hazmat.primitives import serialization
 
 from softman.cvmfs.errors import FormatError
 from softman.cvmfs.format.keys import GatewayKey, RepositoryKeys, generate_gateway_key, generate_keys
 from softman.cvmfs.format.names import check_repository_name
-from softman.cvmfs.format.signature import load_private_key
 from softman.errors import InvalidInput, NotFound
 
 _MAX_KEY = 1024 * 1024
@@ -83,13 +79,8 @@ class KeyFiles:
         return self._directory / f"{self._name}{suffix}"
 
     def _generate(self, now: datetime) -> RepositoryKeys:
-        keys = generate_keys(self._name, now)
-        if self._master_key is None:
-            return keys
-        shared = _read(self._master_key)
-        public = load_private_key(shared).public_key()
-        pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        return replace(keys, master_key=shared, public_key=pem)
+        shared = None if self._master_key is None else _read(self._master_key)
+        return generate_keys(self._name, now, master_key=shared)
 
     def _write(self, keys: RepositoryKeys, gateway: GatewayKey, suffixes: list[str]) -> None:
         contents = {

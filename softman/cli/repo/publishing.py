@@ -21,6 +21,7 @@ from softman.cvmfs.format.entry import Compression
 from softman.cvmfs.format.objects import MAX_LEVEL
 from softman.cvmfs.ingest import IngestOptions, IngestReport, Publication, Workers, open_source, publish
 from softman.cvmfs.ingest.items import Progress as Report
+from softman.cvmfs.repository import Tagging
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import PermanentError
 
@@ -66,6 +67,8 @@ def _checked_chunks(_context: click.Context, _parameter: click.Parameter, value:
 @place_options
 @click.option("--to", default="/", show_default=True, help="Directory of the repository that becomes like SOURCE.")
 @click.option("--delete", is_flag=True, help="Remove what SOURCE lacks.")
+@click.option("--tag", help="Give the new revision this name, too.")
+@click.option("--message", default="", help="Description of the tag.")
 @click.option("--strict", is_flag=True, help="Publish nothing when anything in SOURCE cannot be published.")
 @click.option("--compare-content", is_flag=True, help="Read every file, instead of trusting size and time.")
 @click.option("--xattrs", is_flag=True, help="Publish extended attributes of the user name space.")
@@ -97,6 +100,8 @@ def publish_command(
     keys: Path,
     lock: Path | None,
     to: str,
+    tag: str | None,
+    message: str,
     strict: bool,
     xattrs: bool,
     workers: int | None,
@@ -108,6 +113,9 @@ def publish_command(
     not read again. What cannot be published is left out and named. Symbolic links are published as they are.
     """
     held = open_place(session, name, Place(storage, keys, lock=lock))
+    if message and tag is None:
+        raise click.UsageError("--message describes the tag: give --tag, too")
+    tagging = Tagging(tag, message)
     options = _Wishes(**wishes).options()  # type: ignore[arg-type]
     held.repository.sweep_staging(_ABANDONED)
     started = time.monotonic()
@@ -124,6 +132,7 @@ def publish_command(
             now=session.backend.now,
             to=typed_path(to),
             options=options,
+            tagging=tagging,
             accept=_refuse_any if strict else None,
             progress=progress,
         )

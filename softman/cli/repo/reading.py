@@ -1,23 +1,22 @@
 """``softman repo ls``, ``stat``, ``cat``, ``get`` and ``log``: any repository by its URL and public key."""
 
 import stat as modes
+from itertools import islice
 from pathlib import Path
 
 import click
 
 from softman.cli.output import Output, when
-from softman.cli.repo.storage import open_for_reading, read_options
+from softman.cli.repo.storage import Past, open_for_reading, open_snapshot, past_options, read_options
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.showing import (
     copy_out,
     entry_type,
     show_content,
     show_listing,
-    show_revisions,
     typed_path,
 )
 from softman.cvmfs.format.entry import Entry
-from softman.cvmfs.snapshot import Snapshot
 
 
 @click.command()
@@ -26,13 +25,23 @@ from softman.cvmfs.snapshot import Snapshot
 @click.option("-l", "--long", is_flag=True, help="Show mode, size, time and the target of symbolic links.")
 @click.option("-R", "--recursive", is_flag=True, help="Show everything below PATH, with whole paths.")
 @read_options
+@past_options
 @common_options
 @pass_session
 def ls(
-    session: Session, *, name: str, path: str, long: bool, recursive: bool, url: str, public_keys: tuple[Path, ...]
+    session: Session,
+    *,
+    name: str,
+    path: str,
+    long: bool,
+    recursive: bool,
+    url: str,
+    public_keys: tuple[Path, ...],
+    tag: str | None,
+    revision: int | None,
 ) -> None:
     """List PATH (default: the root) of the repository NAME."""
-    with _snapshot(session, name, url, public_keys) as snapshot:
+    with open_snapshot(session, name, url, public_keys, Past(tag, revision)) as snapshot:
         show_listing(session.output, snapshot, path, long=long, recursive=recursive)
 
 
@@ -40,11 +49,21 @@ def ls(
 @click.argument("name")
 @click.argument("path")
 @read_options
+@past_options
 @common_options
 @pass_session
-def stat(session: Session, *, name: str, path: str, url: str, public_keys: tuple[Path, ...]) -> None:
+def stat(
+    session: Session,
+    *,
+    name: str,
+    path: str,
+    url: str,
+    public_keys: tuple[Path, ...],
+    tag: str | None,
+    revision: int | None,
+) -> None:
     """Show everything that the catalog has of PATH in NAME."""
-    with _snapshot(session, name, url, public_keys) as snapshot:
+    with open_snapshot(session, name, url, public_keys, Past(tag, revision)) as snapshot:
         _show_facts(session.output, snapshot.lookup(typed_path(path)))
 
 
@@ -52,14 +71,24 @@ def stat(session: Session, *, name: str, path: str, url: str, public_keys: tuple
 @click.argument("name")
 @click.argument("path")
 @read_options
+@past_options
 @common_options
 @pass_session
-def cat(session: Session, *, name: str, path: str, url: str, public_keys: tuple[Path, ...]) -> None:
+def cat(
+    session: Session,
+    *,
+    name: str,
+    path: str,
+    url: str,
+    public_keys: tuple[Path, ...],
+    tag: str | None,
+    revision: int | None,
+) -> None:
     """Write the file PATH of NAME to standard output.
 
     Only verified bytes come out; when the exit code is not 0, some at the end are missing.
     """
-    with _snapshot(session, name, url, public_keys) as snapshot:
+    with open_snapshot(session, name, url, public_keys, Past(tag, revision)) as snapshot:
         show_content(snapshot, path)
 
 
@@ -68,17 +97,26 @@ def cat(session: Session, *, name: str, path: str, url: str, public_keys: tuple[
 @click.argument("path")
 @click.argument("destination", required=False, type=click.Path(path_type=Path))
 @read_options
+@past_options
 @common_options
 @pass_session
 def get(
-    session: Session, *, name: str, path: str, destination: Path | None, url: str, public_keys: tuple[Path, ...]
+    session: Session,
+    *,
+    name: str,
+    path: str,
+    destination: Path | None,
+    url: str,
+    public_keys: tuple[Path, ...],
+    tag: str | None,
+    revision: int | None,
 ) -> None:
     """Copy PATH of NAME, with all below it, to DESTINATION.
 
     DESTINATION is a new name, or an existing directory to copy into (default: the current one). Symbolic links that
     lead out of the copy are left out and named. There is all or nothing: a copy that fails leaves nothing behind.
     """
-    with _snapshot(session, name, url, public_keys) as snapshot:
+    with open_snapshot(session, name, url, public_keys, Past(tag, revision)) as snapshot:
         copy_out(session.output, snapshot, name, path, destination)
 
 
@@ -89,13 +127,26 @@ def get(
 @common_options
 @pass_session
 def log(session: Session, *, name: str, number: int, url: str, public_keys: tuple[Path, ...]) -> None:
-    """Show the revisions of NAME, the newest first."""
-    opened = open_for_reading(session, name, url, public_keys)
-    show_revisions(session.output, opened.store, opened.reader.manifest(), number)
-
-
-def _snapshot(session: Session, name: str, url: str, public_keys: tuple[Path, ...]) -> Snapshot:
-    return open_for_reading(session, name, url, public_keys).reader.snapshot()
+    """Show the revisions of NAME that are kept, with their tags, the newest first."""
+    reader = open_for_reading(session, name, url, public_keys).reader
+    described = {tag.name: tag.description for tag in reader.history().tags}
+    output, found = session.output, islice(reader.revisions(), number)
+    if output.as_json:
+        for revision in found:
+            output.record(
+                {
+                    "revision": revision.number,
+                    "published_at": revision.modified,
+                    "root_hash": str(revision.root_hash),
+                    "tags": [{"name": tag, "description": described.get(tag, "")} for tag in revision.tags],
+                }
+            )
+        return
+    rows = (
+        (str(revision.number), when(revision.modified), str(revision.root_hash), " ".join(revision.tags))
+        for revision in found
+    )
+    output.table(("revision", "date (UTC)", "root hash", "tags"), rows)
 
 
 def _show_facts(output: Output, entry: Entry) -> None:

@@ -8,12 +8,14 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
+from softman import wiring
 from softman.cli.repo.keyfiles import KeyFiles
 from softman.cli.session import Session
 from softman.cli.sources import Opened, Source, open_source
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.format.names import check_repository_name
 from softman.cvmfs.repository import Repository
+from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import InvalidInput
@@ -29,6 +31,14 @@ class Place:
     keys: Path
     master_key: Path | None = None
     lock: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Which revision a user wants to see; the one in force when nothing is said."""
+
+    tag: str | None = None
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,9 @@ def place_options(command: _Command) -> _Command:
             help="Directory with NAME.pub, .key, .crt, .masterkey and .gw, as cvmfs_server has them.",
         ),
         click.option(
-            "--storage", required=True, help="Where repositories are stored: file:///srv/cvmfs has one folder for each."
+            "--storage",
+            required=True,
+            help="Where repositories are stored, one folder each: file:///srv/cvmfs or s3://bucket/prefix.",
         ),
     ):
         command = option(command)
@@ -106,16 +118,18 @@ def open_place(session: Session, name: str, place: Place, *, with_master: bool =
 
 def hold(session: Session, name: str, place: Place, keys: RepositoryKeys) -> Held:
     """A repository, there or not, with keys at hand. Errors are those of ``open_place``."""
-    store = open_storage(place.storage, name, lock=place.lock)
+    store = open_storage(session, place.storage, name, lock=place.lock)
     return Held(Repository(store, name, keys, now=session.backend.now), store, keys)
 
 
-def open_storage(url: str, name: str, *, lock: Path | None = None) -> StagedStore:
-    """The store of repository ``name`` below ``url``."""
+def open_storage(session: Session, url: str, name: str, *, lock: Path | None = None) -> StagedStore:
+    """The store of repository ``name`` below ``url``; settings are looked at for ``s3://`` only."""
     check_repository_name(name)
     parts = urlsplit(url)
+    if parts.scheme == "s3":
+        return wiring.storage(session.backend.settings, url, name, lock)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
-        msg = f"{url!r} is no storage; file:///folder is"
+        msg = f"{url!r} is no storage; file:///folder and s3://bucket[/prefix] are"
         raise InvalidInput(msg)
     return LocalStore(Path(unquote(parts.path)) / name, lock_path=lock)
 
@@ -123,3 +137,23 @@ def open_storage(url: str, name: str, *, lock: Path | None = None) -> StagedStor
 def open_for_reading(session: Session, name: str, url: str, public_keys: tuple[Path, ...]) -> Opened:
     """A repository to be read, verified."""
     return open_source(session, check_repository_name(name), Source(url, public_keys))
+
+
+def past_options(command: _Command) -> _Command:
+    """Give a command ``--tag`` and ``--revision``."""
+    command = click.option("--revision", type=click.IntRange(min=1), help="Look at the revision of this number.")(
+        command
+    )
+    return click.option("--tag", help="Look at the revision with this tag.")(command)
+
+
+def open_snapshot(session: Session, name: str, url: str, public_keys: tuple[Path, ...], past: Past) -> Snapshot:
+    """A revision to be looked at, verified.
+
+    Raises:
+        InvalidInput: both a tag and a number are given.
+    """
+    if past.tag is not None and past.revision is not None:
+        msg = "--tag and --revision exclude each other"
+        raise InvalidInput(msg)
+    return open_for_reading(session, name, url, public_keys).reader.snapshot(tag=past.tag, revision=past.revision)

@@ -13,7 +13,7 @@ from softman.cvmfs.ingest.run import Ingest
 from softman.cvmfs.ingest.tar import TarSource
 from softman.cvmfs.ingest.workers import Workers
 from softman.cvmfs.paths import repository_path
-from softman.cvmfs.repository import Repository
+from softman.cvmfs.repository import Repository, Tagging
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.base import StagedStore
@@ -53,6 +53,7 @@ def publish(
     now: Callable[[], datetime],
     to: str | bytes = b"",
     options: IngestOptions | None = None,
+    tagging: Tagging | None = None,
     accept: Callable[[IngestReport], None] | None = None,
     progress: Progress | None = None,
     work_dir: Path | None = None,
@@ -67,6 +68,7 @@ def publish(
         now: the clock, giving times with a time zone.
         to: made when it is not there; the root keeps its own attributes.
         options: how content is stored and compared.
+        tagging: what to call the revision.
         accept: asked before anything is published; an error that it raises ends the publish.
         progress: is told what is done.
         work_dir: for temporary files; None takes the system's directory.
@@ -102,6 +104,7 @@ def publish(
                 base_revision=candidate.base_revision,
                 base_root_hash=candidate.base_root_hash,
                 transaction=staging.transaction,
+                tagging=tagging,
             )
             return Publication(manifest, is_new=True, report=report)
         finally:

@@ -173,18 +173,17 @@ class Ingest:
 
     def _link(self, target: bytes, path: bytes) -> None:
         """Give the file at ``target``, which is in the transaction, another name."""
-        entry = self._tx.lookup(target)
+        place, entry = self._place(path), self._tx.lookup(target)
         if entry is None or not entry.is_file:
             self._refuse(path, f"is a hard link to {_shown(target)}, which was refused")
             return
-        self._tx.add_file(
-            self._place(path),
-            _content_of(entry),
-            entry.permissions,
-            entry.mtime,
-            mtime_ns=entry.mtime_ns,
-            xattrs=entry.xattrs,
-        )
+        if place.rpartition(b"/")[0] == entry.parent:
+            self._tx.add_hardlink(place, target)
+        else:  # CVMFS has no hard links between directories
+            found = entry.xattrs
+            self._tx.add_file(
+                place, _content_of(entry), entry.permissions, entry.mtime, mtime_ns=entry.mtime_ns, xattrs=found
+            )
         self._done(entry.size)
 
     def _file(self, item: FileItem) -> None:

@@ -1,0 +1,115 @@
+"""``softman repo diff`` and ``check``: what changed between two revisions, and whether all is in order."""
+
+from pathlib import Path
+
+import click
+
+from softman.cli.repo.storage import open_for_reading, read_options
+from softman.cli.session import Session, common_options, pass_session
+from softman.cli.showing import typed_path
+from softman.cvmfs.diff import Added, Difference, Removed, differences
+from softman.cvmfs.integrity import Extent, check_repository
+from softman.cvmfs.reader import RepositoryReader
+from softman.cvmfs.snapshot import Snapshot
+from softman.cvmfs.store.local import LocalStore
+from softman.errors import Corrupt, InvalidInput
+
+_SIGNS = {Added: "+", Removed: "-"}
+
+
+@click.command()
+@click.argument("name")
+@click.argument("path", default="/")
+@click.option("--content", is_flag=True, help="Read every object, and compare its hash and size.")
+@click.option("--tags", is_flag=True, help="Check the trees of all tags, too.")
+@click.option("--unreferenced", is_flag=True, help="Look for objects that nothing refers to; --url must be file:///.")
+@read_options
+@common_options
+@pass_session
+def check(
+    session: Session,
+    *,
+    name: str,
+    path: str,
+    content: bool,
+    tags: bool,
+    unreferenced: bool,
+    url: str,
+    public_keys: tuple[Path, ...],
+) -> None:
+    """Check NAME, or only PATH in it: signatures, catalogs, counters, and whether all objects are there.
+
+    Every problem comes with advice. Problems that clients can notice end the command with exit code 18.
+    """
+    store = open_for_reading(session, name, url, public_keys).store
+    storage = store if isinstance(store, LocalStore) else None
+    if unreferenced and storage is None:
+        msg = "a web server cannot be listed: --unreferenced needs the storage, --url file:///..."
+        raise InvalidInput(msg)
+    extent = Extent(typed_path(path), content=content, tags=tags, unreferenced=unreferenced)
+    keys = [key.read_bytes() for key in public_keys]
+    found = harmful = 0
+    now = session.backend.now
+    for problem in check_repository(store, name, keys, now=now, extent=extent, storage=storage):
+        found += 1
+        harmful += not problem.is_harmless
+        if session.output.as_json:
+            session.output.record(
+                {
+                    "kind": problem.kind.value,
+                    "where": problem.where,
+                    "message": problem.message,
+                    "advice": problem.advice,
+                }
+            )
+        else:
+            session.output.line(str(problem))
+    if harmful:
+        msg = f"{name}: {found} problems found"
+        raise Corrupt(msg)
+    if not session.output.as_json:
+        session.output.line(f"{name}: no problems found" if not found else f"{name}: {found} harmless problems found")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("old")
+@click.argument("new", required=False)
+@click.option("--path", default="/", show_default=True, help="Look only at this entry and what is below.")
+@read_options
+@common_options
+@pass_session
+def diff(
+    session: Session, *, name: str, old: str, new: str | None, path: str, url: str, public_keys: tuple[Path, ...]
+) -> None:
+    """Show what changed in NAME from revision OLD to NEW, by default to the one in force.
+
+    OLD and NEW are numbers or tags. Lines begin with + for what was added, - for what was removed, ~ for what was
+    changed, and say then what of it.
+    """
+    reader = open_for_reading(session, name, url, public_keys).reader
+    with _revision(reader, old) as before, _revision(reader, new) as after:
+        for found in differences(before, after, typed_path(path)):
+            _show(session, found)
+
+
+def _revision(reader: RepositoryReader, text: str | None) -> Snapshot:
+    if text is None:
+        return reader.snapshot()
+    if not text.isdigit():
+        return reader.snapshot(tag=text)
+    if int(text) < 1:
+        msg = "revisions are numbered from 1 on"
+        raise InvalidInput(msg)
+    return reader.snapshot(revision=int(text))
+
+
+def _show(session: Session, found: Difference) -> None:
+    sign = _SIGNS.get(type(found), "~")
+    aspects = [] if isinstance(found, Added | Removed) else [aspect.value for aspect in found.what]
+    if session.output.as_json:
+        word = {"+": "added", "-": "removed", "~": "changed"}[sign]
+        session.output.record({"change": word, "path": found.path, "what": aspects})
+        return
+    what = f"  ({', '.join(aspects)})".encode() if aspects else b""
+    session.output.raw_line(sign.encode() + b" " + (found.path or b"/") + what)
