@@ -26,6 +26,8 @@ _SCHEMA = "1.0"
 _SCHEMA_REVISION = "3"
 _NULL_HASH = "0" * 40
 _TAG_NAME = re.compile(r"[A-Za-z0-9_./:-]{1,255}")
+# A view could make a plain SELECT run for ever.
+_UNEXPECTED = "SELECT 1 FROM sqlite_schema WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1"
 _TABLES = (
     "CREATE TABLE properties (key TEXT, value TEXT, CONSTRAINT pk_properties PRIMARY KEY (key))",
     """CREATE TABLE branches (branch TEXT, parent TEXT, initial_revision INTEGER,
@@ -101,6 +103,8 @@ class History:
             try:
                 connection.execute("PRAGMA trusted_schema=OFF")
                 connection.deserialize(data)
+                if connection.execute(_UNEXPECTED).fetchone() is not None:
+                    raise FormatError("the tag database holds something other than tables and indexes")
                 properties = dict(connection.execute("SELECT key, value FROM properties").fetchall())
                 branches = connection.execute("SELECT branch, parent, initial_revision FROM branches").fetchall()
                 tags = connection.execute(

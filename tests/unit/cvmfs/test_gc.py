@@ -15,8 +15,11 @@ from softman.cvmfs.format.hashes import ObjectKind, hash_bytes
 from softman.cvmfs.format.manifest import MANIFEST_NAME
 from softman.cvmfs.format.reflog import REFLOG_NAME, ReferenceKind, Reflog
 from softman.cvmfs.integrity import Extent, check_repository
+from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository, Retention, Tagging
-from softman.cvmfs.store import LocalStore, Readable
+from softman.cvmfs.staging import Staging
+from softman.cvmfs.store import LocalStore, MemoryStore, Readable
+from softman.cvmfs.transaction import Transaction
 from tests.support.writing import Workshop, add, object_file
 
 if TYPE_CHECKING:
@@ -282,3 +285,32 @@ def test_tagging_while_committing_and_collecting(workshop: Workshop) -> None:
     assert workshop.repository.collect_garbage(NOTHING).kept == (8, 7, 6)
     assert manifest.revision == 6
     assert content(workshop, 6) == b"6"
+
+
+def test_any_store_will_do(tmp_path: Path) -> None:
+    """Tags, roll-backs, collection and checks ask nothing of a store that only a directory could do."""
+    its = Workshop(tmp_path)
+    store = MemoryStore()
+    repository = Repository(store, its.name, its.keys, now=its.now)
+    repository.create(ttl=60, whitelist_days=30)
+    reader = RepositoryReader(store, its.name, [its.keys.public_key], now=its.now)
+    for number in range(2, 6):
+        staging = Staging(store.new_area(), published=store.is_stored)
+        with reader.snapshot() as base, Transaction(base, staging, now=its.now) as transaction:
+            transaction.add_file("/f", staging.write_file([b"%d" % number]), 0o644, 1)
+            candidate = transaction.seal()
+        assert candidate is not None
+        repository.commit(
+            candidate.root_hash,
+            base_revision=candidate.base_revision,
+            base_root_hash=candidate.base_root_hash,
+            transaction=staging.transaction,
+        )
+    repository.add_tag("three", revision=3)
+    assert repository.rollback(tag="three").manifest.revision == 6
+    assert repository.collect_garbage(NOTHING).kept == (6,)
+    everything = Extent(content=True, tags=True, unreferenced=True)
+    key = its.keys.public_key
+    assert list(check_repository(store, its.name, [key], now=its.now, extent=everything, storage=store)) == []
+    with reader.snapshot() as snapshot:
+        assert b"".join(snapshot.read_file("/f")) == b"3"

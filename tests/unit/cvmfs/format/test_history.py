@@ -124,6 +124,7 @@ def test_no_history(data: bytes) -> None:
         "UPDATE tags SET name=CAST(x'ff' AS TEXT)",
         "UPDATE branches SET initial_revision='x'",
         "UPDATE branches SET branch=NULL",
+        "CREATE VIEW v AS SELECT 1",
         "DROP TABLE tags",
         "DROP TABLE branches",
         "DROP TABLE properties",
