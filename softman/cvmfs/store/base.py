@@ -107,7 +107,7 @@ class Store(ReadableStore, Protocol):
         Args:
             content: the object's hash.
             kind: its kind.
-            size: its bytes as stored, when known; without it a file that ``sync`` may not have covered is hashed.
+            size: its bytes as stored, when known; without it a file that may be cut short is hashed.
         """
 
     def listing(self, prefix: str = "") -> Iterator[StoredFile]:

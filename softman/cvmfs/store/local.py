@@ -28,9 +28,9 @@ from softman.cvmfs.areas import (
 from softman.cvmfs.errors import HashMismatch, ObjectMissing, StoreError
 from softman.cvmfs.format.hashes import ContentHash, Hasher, ObjectKind
 from softman.cvmfs.format.objects import PIECE_SIZE
-from softman.cvmfs.format.reflog import REFLOG_NAME
 from softman.cvmfs.store.base import Readable, StoredFile, check_name, is_name, read_all
 from softman.cvmfs.store.posix import (
+    boot_time,
     current_umask,
     file_lock,
     fsync_directory,
@@ -140,8 +140,8 @@ class LocalStore:
     def is_stored(self, content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:
         """See ``Store.is_stored``.
 
-        Whoever changes a repository writes the reflog, waits for ``sync`` and writes the manifest that names the
-        reflog. So what is older than the reflog was covered, and only younger objects of unknown size are hashed.
+        Only a loss of power cuts files short, so what was written since this host started is whole. Older objects of
+        unknown size are hashed, and count as new then: each of them is hashed once after a start at most.
         """
         name = content.object_path(kind)
         try:
@@ -151,7 +151,7 @@ class LocalStore:
                     return False
                 if size is not None:
                     return status.st_size == size
-                return status.st_mtime_ns < self._barrier_mark() or self._has_hash(name, status.st_size, content)
+                return status.st_mtime > boot_time() or self._has_hash(name, status.st_size, content)
         except ObjectMissing:
             return False
 
@@ -228,19 +228,16 @@ class LocalStore:
     def _path(self, name: str) -> Path:
         return self.root / check_name(name)
 
-    def _barrier_mark(self) -> int:
-        """The time of the last barrier that is known, in nanoseconds; 0 for none."""
-        try:
-            return (self.root / REFLOG_NAME).stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
-
     def _has_hash(self, name: str, size: int, content: ContentHash) -> bool:
         descriptor = os.open(self._path(name), _OPEN_STAGED)
         try:
-            return _hash(descriptor, size, content) == content
+            if _hash(descriptor, size, content) != content:
+                return False
+            with suppress(PermissionError):  # a publisher may look, but not touch
+                os.utime(descriptor)
         finally:
             os.close(descriptor)
+        return True
 
     def _list(self, directory: str, prefix: str) -> Iterator[StoredFile]:
         with os_errors(directory or "the repository"):

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -69,6 +70,11 @@ def fsync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def boot_time() -> float:
+    """When this host was started, in Unix time."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def current_umask() -> int:

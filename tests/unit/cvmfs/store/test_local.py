@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from softman.cvmfs.errors import FormatError, HashMismatch, ObjectMissing, StoreError, StoreUnavailable
 from softman.cvmfs.format.hashes import ObjectKind, hash_bytes
 from softman.cvmfs.store import LocalStore, open_store
+from softman.cvmfs.store.posix import boot_time
 
 CONTENT = b"content of an object" * 1000
 OBJECT = hash_bytes(CONTENT)
@@ -136,18 +138,25 @@ def test_an_object_cut_short_by_a_crash_is_replaced(store: LocalStore, staged: P
     assert (store.root / NAME).read_bytes() == CONTENT
 
 
-def test_only_what_a_barrier_covered_is_trusted_by_its_name(store: LocalStore) -> None:
+def test_what_is_older_than_the_start_of_the_host_is_hashed_once(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.put(NAME, CONTENT[:-1])
-    path = store.root / NAME
-    assert not store.is_stored(OBJECT, ObjectKind.FILE)  # no barrier yet
-    store.put(".cvmfsreflog", b"reflog")
-    os.utime(path, (1_000_000, 1_000_000))
-    assert store.is_stored(OBJECT, ObjectKind.FILE)
+    path, start = store.root / NAME, time.time() - 3600
+    monkeypatch.setattr("softman.cvmfs.store.local.boot_time", lambda: start)
+    assert store.is_stored(OBJECT, ObjectKind.FILE)  # nothing cut it since
     assert not store.is_stored(OBJECT, ObjectKind.FILE, size=len(CONTENT))
-    os.utime(store.root / ".cvmfsreflog", (1_000_000, 1_000_000))
-    assert not store.is_stored(OBJECT, ObjectKind.FILE)  # as old as the mark may be after the barrier
+    os.utime(path, (start - 60, start - 60))
+    assert not store.is_stored(OBJECT, ObjectKind.FILE)
+    assert path.stat().st_mtime < start
     path.write_bytes(CONTENT)
+    os.utime(path, (start - 60, start - 60))
     assert store.is_stored(OBJECT, ObjectKind.FILE)
+    assert path.stat().st_mtime > start
+
+
+def test_the_start_of_the_host_is_in_the_past() -> None:
+    assert 0 < boot_time() < time.time()
 
 
 def test_a_link_in_place_of_an_object_is_none(store: LocalStore, staged: Path) -> None:
