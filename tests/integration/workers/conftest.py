@@ -71,6 +71,7 @@ class Bench:
             "SOFTMAN_DOMAIN": self.stack.domain,
             "SOFTMAN_STATE_DIR": str(self.directory / "state"),
             "PROBE_DIR": str(self.directory),
+            "TMPDIR": str(self.directory),  # what a killed worker leaves goes with the test
             "PYTHONPATH": os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(PROBES), str(ROOT)]),
             "PYTHONUNBUFFERED": "1",
         }
