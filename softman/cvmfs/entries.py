@@ -22,24 +22,35 @@ _SPECIAL_TYPES = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IF
 _REFUSED_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
-def file_entry(path: bytes, stored: StoredObject | ChunkedContent, mode: int, algorithm: HashAlgorithm) -> Entry:
+def file_entry(
+    path: bytes,
+    stored: StoredObject | ChunkedContent,
+    mode: int,
+    algorithm: HashAlgorithm,
+    *,
+    mtime: int = 0,
+    mtime_ns: int | None = None,
+    xattrs: Mapping[bytes, bytes] = NO_ATTRIBUTES,
+) -> Entry:
     """A regular file with the content that was ``stored``.
 
     Raises:
         PathError: ``mode`` has set-id or sticky bits, or is that of a special file.
     """
     flags = Flag.FILE.value | algorithm.flag_bits | stored.compression.flag_bits
-    permissions = check_permissions(path, mode)
     if isinstance(stored, ChunkedContent):
-        return Entry(
-            path=path,
-            mode=stat.S_IFREG | permissions,
-            size=stored.size,
-            mtime=0,
-            flags=flags | Flag.CHUNKED.value,
-            chunks=stored.chunks,
-        )
-    return Entry(path=path, mode=stat.S_IFREG | permissions, size=stored.size, mtime=0, flags=flags, hash=stored.hash)
+        flags |= Flag.CHUNKED.value
+    return Entry(
+        path=path,
+        mode=stat.S_IFREG | check_permissions(path, mode),
+        size=stored.size,
+        mtime=mtime,
+        mtime_ns=mtime_ns,
+        flags=flags,
+        hash=None if isinstance(stored, ChunkedContent) else stored.hash,
+        xattrs=dict(xattrs),
+        chunks=stored.chunks if isinstance(stored, ChunkedContent) else (),
+    )
 
 
 def directory_entry(path: bytes, mode: int = 0o755) -> Entry:

@@ -163,8 +163,8 @@ class Transaction:
             PathError: also for set-id and sticky bits, the mode of a special file, and when a parent is no directory.
             FormatError: extended attributes or times that the format cannot hold.
         """
-        entry = file_entry(self._writable(path, is_file=True), stored, mode, self._staging.algorithm)
-        self._editor.put(replace(entry, mtime=mtime, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
+        where, algorithm = self._writable(path, is_file=True), self._staging.algorithm
+        self._editor.put(file_entry(where, stored, mode, algorithm, mtime=mtime, mtime_ns=mtime_ns, xattrs=xattrs))
 
     def add_directory(
         self,
@@ -265,7 +265,7 @@ class Transaction:
             raise FormatError(f".cvmfsdirtab has {len(content)} bytes; {MAX_DIRTAB_SIZE} are possible")
         self._dirtab, self._dirtab_is_new = Dirtab.parse(content), True
         stored = self._staging.write_object([content])
-        self._editor.put(replace(file_entry(DIRTAB_PATH, stored, 0o644, self._staging.algorithm), mtime=mtime))
+        self._editor.put(file_entry(DIRTAB_PATH, stored, 0o644, self._staging.algorithm, mtime=mtime))
 
     def set_xattrs(self, path: str | bytes, xattrs: Mapping[bytes, bytes]) -> None:
         """Replace the extended attributes of an entry; the root has them too.

@@ -200,13 +200,14 @@ class CatalogWriter(CatalogReader):
     def _write(self, old: Entry | None, entry: Entry) -> None:
         key, parent = path_hash(entry.path), parent_hash(entry.path)
         linkcount = old.linkcount if old is not None and old.is_dir and entry.is_dir else entry.linkcount
+        columns = _columns(entry)
         with sqlite_errors():
-            self._db.execute(_UPSERT, (*key, *parent, entry.hardlink_group << 32 | linkcount, *_columns(entry)))
+            self._db.execute(_UPSERT, (*key, *parent, entry.hardlink_group << 32 | linkcount, *columns))
             if entry.chunks or (old is not None and old.chunks):
                 self._put_chunks(entry)
             self._count_subdirectory(entry.path, int(entry.is_dir) - int(old is not None and old.is_dir))
         self._own += Counters.of(entry)
-        difference = _fingerprint(entry)
+        difference = _fingerprint(entry, columns)
         if old is not None:
             self._own -= Counters.of(old)
             difference -= _fingerprint(old)
@@ -292,11 +293,12 @@ def _columns(entry: Entry) -> tuple[int | bytes | None, ...]:
     )
 
 
-def _fingerprint(entry: Entry) -> int:
+def _fingerprint(entry: Entry, columns: tuple[int | bytes | None, ...] | None = None) -> int:
     """A number that stands for the row; sums of it stand for sets of rows. Without a directory's link count."""
     hardlinks = 0 if entry.is_dir else entry.hardlink_group << 32 | entry.linkcount
-    chunks = tuple((chunk.offset, chunk.size, chunk.hash.digest) for chunk in entry.chunks)
-    row = marshal.dumps((entry.path, hardlinks, *_columns(entry), chunks), 2)  # the last version without references
+    chunks = tuple((chunk.offset, chunk.size, chunk.hash.digest) for chunk in entry.chunks) if entry.chunks else ()
+    # Version 2 of the format is the last without references, which would depend on more than the values.
+    row = marshal.dumps((entry.path, hardlinks, columns or _columns(entry), chunks), 2)
     return int.from_bytes(blake2b(row, digest_size=_FINGERPRINT_BITS // 8).digest())
 
 

@@ -6,7 +6,7 @@ times twelve names. ``subtree_`` leaves out the catalog itself.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from operator import attrgetter
+from operator import add, attrgetter, sub
 
 from softman.cvmfs.errors import FormatError
 from softman.cvmfs.format.entry import Entry
@@ -34,10 +34,10 @@ class Counters:
     external_file_size: int = 0
 
     def __add__(self, other: "Counters") -> "Counters":
-        return Counters(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
+        return Counters(*map(add, _values(self), _values(other)))
 
     def __sub__(self, other: "Counters") -> "Counters":
-        return Counters(*(a - b for a, b in zip(_values(self), _values(other), strict=True)))
+        return Counters(*map(sub, _values(self), _values(other)))
 
     @property
     def entries(self) -> int:

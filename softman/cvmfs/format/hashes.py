@@ -8,6 +8,7 @@ import re
 import struct
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from softman.cvmfs.errors import FormatError
@@ -147,4 +148,7 @@ def path_hash(path: bytes) -> PathHash:
 
 def parent_hash(path: bytes) -> PathHash:
     """The key of the directory that holds ``path``; ``NO_PARENT`` for the repository root."""
-    return NO_PARENT if path == b"" else path_hash(path.rpartition(b"/")[0])
+    return NO_PARENT if path == b"" else _directory_hash(path.rpartition(b"/")[0])
+
+
+_directory_hash = lru_cache(maxsize=256)(path_hash)  # a directory's entries come one after the other

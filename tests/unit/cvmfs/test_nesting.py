@@ -1,18 +1,23 @@
 """Nested catalogs: opened, changed, split, merged, balanced; on repositories that the stock tools made."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from softman.cvmfs.errors import FormatError, PathError
+from softman.cvmfs.errors import CvmfsError, FormatError, PathError
+from softman.cvmfs.format.catalog_writer import CatalogWriter
+from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes
 from softman.cvmfs.format.objects import decompress
 from softman.cvmfs.staging import Staging, StoredObject, staged_name
 from softman.cvmfs.transaction import Balance, Transaction
 from tests.support.catalogs import Catalogs, read_catalogs, stored_catalogs
+from tests.support.writing import Workshop
 
 if TYPE_CHECKING:
     from tests.unit.cvmfs.conftest import FixtureRepository
@@ -228,6 +233,46 @@ def test_catalogs_of_the_user_are_not_merged(auto: Callable[..., Result]) -> Non
     result = auto(do)
     assert result.after.counters[b"/manual"].own.entries == 2
     assert result.gone == set()
+
+
+def test_hidden_directories_and_bind_mountpoints_stay_so(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path / "repository")
+    workshop.create()
+    with workshop.reader().snapshot() as base:
+        with closing(sqlite3.connect(base.catalog_path, isolation_level=None)) as db:
+            writer = CatalogWriter(db)
+            for path, flags in ((b"/hidden", 0x8001), (b"/hidden/bind", 0x4001), (b"/hidden/nested", 1)):
+                writer.put(Entry(path=path, mode=0o40755, size=4096, mtime=5, linkcount=2, flags=flags))
+            db.execute("INSERT INTO bind_mountpoints VALUES ('/hidden/bind', ?, 5)", (str(base.manifest.root_hash),))
+            writer.save_counters()
+        staging = workshop.staging()
+        with Transaction(base, staging, now=workshop.now) as transaction:
+            transaction.add_directory("/hidden", 0o700, 9)
+            transaction.set_xattrs("/hidden", {b"user.a": b"b"})
+            for refused in (
+                lambda: transaction.add_file("/hidden/bind/x", CONTENT, 0o644, 5),
+                lambda: transaction.add_directory("/hidden/bind", 0o700, 9),
+                lambda: transaction.set_xattrs("/hidden/bind", {b"user.a": b"b"}),
+                lambda: transaction.remove("/hidden"),
+                lambda: transaction.remove("/hidden/bind"),
+                lambda: transaction.rename("/hidden", "/shown"),
+                lambda: transaction.listdir("/hidden/bind"),
+            ):
+                with pytest.raises(CvmfsError, match="bind mountpoint"):
+                    refused()
+            assert [entry.path for entry in transaction.walk()] == [b"/hidden", b"/hidden/bind", b"/hidden/nested"]
+            transaction.add_file("/hidden/.cvmfscatalog", CONTENT, 0o644, 5)  # the bind mountpoint comes along
+            candidate = transaction.seal()
+    assert candidate is not None
+
+    def fetch(content: ContentHash) -> bytes:
+        staged = staging.directory / staged_name(content, ObjectKind.CATALOG)
+        return decompress(staged.read_bytes(), max_size=2**28)
+
+    catalogs = read_catalogs(candidate.root_hash, fetch)
+    assert (catalogs.problems, catalogs.paths) == ([], {b"", b"/hidden"})
+    assert catalogs.entries[b"/hidden"].is_hidden
+    assert catalogs.entries[b"/hidden/bind"].is_bind_mountpoint
 
 
 def test_without_balancing_everything_stays(auto: Callable[..., Result]) -> None:
