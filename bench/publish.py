@@ -20,7 +20,7 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,16 +145,25 @@ def software(root: Path, scale: float) -> Path:
     return root / "software"
 
 
+def library_content() -> Iterator[bytes]:
+    for path in sorted(Path("/usr/lib").rglob("*")):
+        if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK):
+            with path.open("rb") as file:
+                while piece := file.read(1024 * 1024):
+                    yield piece
+    while True:
+        yield os.urandom(1024 * 1024)
+
+
 def large_files(root: Path, size: int) -> Path:
     """Four files of what a program library is made of: the libraries of this system one after the other."""
     (root / "large").mkdir()
-    pieces = (path for path in sorted(Path("/usr/lib").rglob("*")) if path.is_file() and not path.is_symlink())
+    # Piece by piece: what this process holds at most would count as memory of the commands that it starts.
+    content = library_content()
     for number in range(4):
         with (root / "large" / str(number)).open("wb") as file:
-            while file.tell() < size // 4:
-                piece = next(pieces, None)
-                data = piece.read_bytes() if piece and os.access(piece, os.R_OK) else os.urandom(1024 * 1024)
-                file.write(data[: size // 4 - file.tell()])
+            while (left := size // 4 - file.tell()) > 0:
+                file.write(next(content)[:left])
     return root / "large"
 
 
