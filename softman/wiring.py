@@ -175,7 +175,8 @@ def _reader(url: str, name: RepositoryName, public_key: bytes) -> RepositoryRead
 
 
 def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) -> Repository:
-    store = storage(settings, settings.cvmfs.storage, str(name), _lock_path(settings, str(name)))
+    # The lock of a directory lies in it: softman repo, run beside the service, takes the same one.
+    store = storage(settings, settings.cvmfs.storage, str(name))
     return Repository(store, str(name), keys, now=_now)
 
 

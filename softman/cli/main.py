@@ -18,7 +18,7 @@ from softman.log import configure_logging
 
 _EPILOG = """\b
 Exit codes: 0 done, 1 fault in softman, 2 wrong usage, 3 the demo found a difference, 4 local file or program,
-5 waited too long, 10-23 errors of the service, 30-49 errors of a repository, 130 interrupted.
+5 waited too long, 10-23 errors of the service, 30-50 errors of a repository, 130 interrupted.
 docs/commands.md lists them all."""
 
 

@@ -19,6 +19,7 @@
     ├── RepositoryExists         create: the storage already holds a repository with other keys
     ├── RevisionConflict         the base of a candidate is not the current revision
     ├── CandidateRejected        a candidate breaks a rule; nothing was published
+    │   └── CandidateIncomplete  it counts on an object that is neither staged nor stored; staging it anew may succeed
     ├── TagError                 a tag is not there, is there already, or cannot have its name
     ├── RevisionMissing          a revision never was, or was collected
     └── SourceError              what is to be published cannot be read, is damaged, or changed meanwhile
@@ -141,6 +142,15 @@ class CandidateRejected(CvmfsError):
     """A candidate revision breaks a rule; nothing was published."""
 
     code = "candidate-rejected"
+
+
+class CandidateIncomplete(CandidateRejected):
+    """A candidate counts on an object that is neither staged nor stored, as after a garbage collection in between.
+
+    Nothing was published. Staging its content anew may succeed.
+    """
+
+    code = "candidate-incomplete"
 
 
 class TagError(CvmfsError):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from softman.cvmfs.errors import (
+    CandidateIncomplete,
     CandidateRejected,
     FormatError,
     HashMismatch,
@@ -144,6 +145,7 @@ class Repository:
         Raises:
             RevisionConflict: the base is not the revision in force; the error says which is.
             CandidateRejected: the candidate breaks a rule; the message says which, and where.
+            CandidateIncomplete: it counts on an object that is neither staged nor stored.
             TagError: the tag is there already.
             StoreUnavailable: the storage or this machine cannot do it now.
         """
@@ -369,4 +371,4 @@ class Repository:
         try:
             self._store.promote_staged(transaction, objects)
         except ObjectMissing as exc:
-            raise CandidateRejected(str(exc)) from exc
+            raise CandidateIncomplete(str(exc)) from exc

@@ -106,7 +106,9 @@ class SliceMaker:
                 raise
             return Base(manifest.revision, new_root_hash)
         if not answer.committed:
-            msg = f"{work.name} moved on to revision {answer.current.revision} meanwhile: {answer.reason}"
+            msg = (
+                f"{work.name} did not take a revision, revision {answer.current.revision} is in force: {answer.reason}"
+            )
             raise Conflict(msg)
         return answer.current
 

@@ -122,7 +122,8 @@ class Stratum0:
         """Check a candidate revision and sign it.
 
         Returns:
-            Committed with the new revision; or not, with the base that is current, when another commit was first.
+            Committed with the new revision; or not, with the base that is current, when another commit was first or an
+            object that the candidate counts on is gone: publishing anew may then succeed.
 
         Raises:
             Forbidden: the request is not signed with the repository's gateway key.
@@ -140,10 +141,7 @@ class Stratum0:
             with cvmfs_errors(f"committing {name}"):
                 manifest = _commit(repository, request, record)
         except Conflict as exc:
-            if not isinstance(exc.__cause__, RevisionConflict):
-                raise
-            current = Base(exc.__cause__.revision, str(exc.__cause__.root_hash))
-            return CommitAnswer(committed=False, current=current, reason=str(exc))
+            return CommitAnswer(committed=False, current=_base_after(exc, request), reason=str(exc))
         return CommitAnswer(committed=True, current=Base(manifest.revision, str(manifest.root_hash)))
 
     def unfinished(self) -> list[RepositoryName]:
@@ -228,6 +226,12 @@ def _same_owner(record: RegistryRecord, owner: Owner) -> None:
     if owner.kind is Kind.PERSONAL and theirs.subject != owner.subject:
         msg = f"the name {owner.label} already belongs to another account"
         raise NameTaken(msg)
+
+
+def _base_after(conflict: Conflict, request: CommitRequest) -> Base:
+    """The base to build on next; an object that is gone (``CandidateIncomplete``) leaves it as it was."""
+    cause = conflict.__cause__
+    return Base(cause.revision, str(cause.root_hash)) if isinstance(cause, RevisionConflict) else request.base
 
 
 def _commit(repository: Repository, request: CommitRequest, record: RegistryRecord) -> Manifest:

@@ -24,6 +24,7 @@ TABLE: dict[type[cvmfs.CvmfsError], type[SoftmanError]] = {
     cvmfs.PathError: NotFound,
     cvmfs.RevisionConflict: Conflict,
     cvmfs.CandidateRejected: CandidateRefused,
+    cvmfs.CandidateIncomplete: Conflict,
 }
 """The most specific class wins."""
 

@@ -40,7 +40,21 @@ def failing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExce
 
 
 def test_the_commands_of_the_first_release_are_there() -> None:
-    assert COMMANDS == ["cat", "demo", "down", "env", "get", "log", "ls", "repo", "request", "resync", "status", "up"]
+    assert COMMANDS == [
+        "cat",
+        "demo",
+        "down",
+        "env",
+        "get",
+        "key",
+        "log",
+        "ls",
+        "repo",
+        "request",
+        "resync",
+        "status",
+        "up",
+    ]
 
 
 @pytest.mark.parametrize("names", LEAVES)

@@ -222,6 +222,31 @@ def test_what_stratum0_refuses_is_not_tried_at_once_again(world: World, alice: R
     assert world.shown(alice) == {"/a": b"a"}
 
 
+def test_an_object_that_went_before_the_commit_is_staged_anew(world: World, alice: RepositoryName) -> None:
+    """Garbage collection came between: the content was stored and so not staged."""
+    world.buckets.put("alice", "cvmfs/old", b"content")
+    world.sync(alice)
+    with world.reader(alice).snapshot() as snapshot:
+        content, kind = snapshot.lookup("/old").objects()[0]
+    stored = world.root / str(alice) / content.object_path(kind)
+    world.buckets.delete("alice", "cvmfs/old")
+    world.sync(alice)
+
+    def collected(_request: CommitRequest) -> None:
+        world.door.before = lambda _request: None
+        stored.unlink(missing_ok=True)
+        for staged in (world.root / str(alice) / "data" / "txn").glob(f"*/{content}*"):
+            staged.unlink()
+
+    world.door.before = collected
+    world.buckets.put("alice", "cvmfs/new", b"content")
+    with pytest.raises(Conflict, match="neither staged nor stored"):
+        world.sync(alice, "cvmfs/new")
+    assert world.pending.count(alice) == 1
+    world.publisher.publish_changes(alice)
+    assert world.shown(alice) == {"/new": b"content"}
+
+
 def test_a_deleted_bucket_does_not_empty_the_repository(world: World, alice: RepositoryName) -> None:
     world.buckets.put("alice", "cvmfs/a", b"a")
     world.sync(alice)
