@@ -11,6 +11,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -62,6 +63,10 @@ class LocalStore:
     def __init__(self, root: Path, *, lock_path: Path | None = None) -> None:
         self.root = root
         self._lock_path = lock_path or root / LOCK_NAME
+
+    @cached_property
+    def _file_mode(self) -> int:
+        return _FILE_MODE & ~current_umask()  # once: it is read from a file, and thousands are promoted in a row
 
     @property
     def staging_root(self) -> Path:
@@ -127,7 +132,7 @@ class LocalStore:
                 return
             if self._is_ours(before):
                 _compare(_hash(source, before.st_size, content), content, staged)
-                os.fchmod(source, _FILE_MODE & ~current_umask())
+                os.fchmod(source, self._file_mode)
                 os.rename(staged.name, target, src_dir_fd=directory)
                 if target.lstat().st_ino != before.st_ino:
                     target.unlink()
