@@ -31,8 +31,8 @@ down: venv ## stop it
 test: setup lint types layers ## everything: lint, types, layers and all tests, on the real servers
 	@$(RUN) SOFTMAN_REQUIRE_STACK=1 $(BIN)/pytest $(ARGS)
 
-unit: venv ## the unit tests, which need no servers (under a minute)
-	@$(RUN) $(BIN)/pytest -m 'not stack and not compat' tests/unit $(ARGS)
+unit: venv ## the quick unit tests, which need no servers (under a minute; make test runs all)
+	@$(RUN) $(BIN)/pytest -m 'not stack and not compat and not slow' tests/unit $(ARGS)
 
 compat: setup ## tests against the official CernVM-FS tools on the PATH
 	@$(RUN) SOFTMAN_REQUIRE_STACK=1 $(BIN)/pytest -m compat tests/compat $(ARGS)

@@ -20,6 +20,8 @@ from softman.cvmfs.repository import Repository, Retention
 from softman.cvmfs.store.local import LocalStore
 from tests.support.writing import NAME, START, Workshop, add, keys
 
+pytestmark = pytest.mark.slow
+
 NOTHING = Retention(revisions=0, age=None)
 RENEWED = renew_signing_key(NAME, keys(), START)
 

@@ -22,6 +22,8 @@ from softman.cvmfs.store import LocalStore, MemoryStore, Readable
 from softman.cvmfs.transaction import Transaction
 from tests.support.writing import Workshop, add, object_file
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -18,6 +18,8 @@ from softman.cvmfs.staging import Staging, StoredObject, staged_name
 from softman.cvmfs.transaction import Candidate, Transaction
 from tests.support.writing import START, Workshop
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.unit.cvmfs.conftest import FixtureRepository
 

@@ -19,6 +19,8 @@ from softman.cvmfs.transaction import Balance, Candidate, Transaction
 from tests.support.catalogs import stored_catalogs
 from tests.support.writing import Workshop, add, forge_nested, staged_catalog
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.unit.cvmfs.conftest import FixtureRepository
 

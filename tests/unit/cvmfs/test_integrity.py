@@ -24,6 +24,8 @@ from softman.cvmfs.store import LocalStore, MemoryStore
 from softman.cvmfs.transaction import Transaction
 from tests.support.writing import Workshop, add, object_file
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.unit.cvmfs.conftest import FixtureRepository
 

@@ -35,6 +35,8 @@ from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.transaction import Candidate, Transaction
 from tests.support.writing import Workshop, add, keys
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:

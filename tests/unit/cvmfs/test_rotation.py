@@ -14,6 +14,8 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from tests.support.writing import NAME, START, Workshop, add, keys
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:

@@ -21,6 +21,8 @@ from softman.cvmfs.repository import Repository, Tagging
 from softman.cvmfs.tags import advance
 from tests.support.writing import Workshop, add, object_file
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.unit.cvmfs.conftest import FixtureRepository
 

@@ -12,6 +12,8 @@ from softman.services.proof import signed
 from softman.services.sync import SliceLimits
 from tests.support.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def alice(world: World) -> RepositoryName:

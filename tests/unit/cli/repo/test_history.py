@@ -6,6 +6,8 @@ import pytest
 
 from tests.unit.cli.repo.conftest import Admin
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def twice(made: Admin, tmp_path: Path) -> Admin:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.unit.cli.repo.conftest import NAME, Admin
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
