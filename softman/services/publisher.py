@@ -6,14 +6,13 @@ everything, and commits the difference slice by slice.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from softman.adapters.ports import BucketReader, CommitDoor, KeyVault, Lease, PendingKeys, Records, Registry
 from softman.cvmfs.format.keys import GatewayKey
 from softman.cvmfs.reader import RepositoryReader
-from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.staging import Staging, new_transaction_id
 from softman.errors import Busy, Forbidden, NotFound, PermanentError
 from softman.log import get_logger
@@ -178,8 +177,7 @@ class Publisher:
     ) -> bool:
         """Publish one scope slice by slice; True when it is finished."""
         self._check_owner(work.name)
-        with cvmfs_errors(f"publishing {work.name}"), work.reader.snapshot() as base:
-            steps = self._steps(work.name, scope, base)
+        with self._steps(work, scope) as steps:
             ended = False
             while not ended:
                 if turn.over(reports):
@@ -189,13 +187,18 @@ class Publisher:
                 self._record(work.name, result, reports)
         return True
 
-    def _steps(self, name: RepositoryName, scope: Scope, base: Snapshot) -> Iterator[Step]:
+    @contextmanager
+    def _steps(self, work: Workplace, scope: Scope) -> Iterator[Iterator[Step]]:
+        """What to look at. Only a full difference needs the catalogs of the revision it starts from."""
         if isinstance(scope, Keys):
-            return looks(scope.keys)
+            yield looks(scope.keys)
+            return
+        name = work.name
         known = {refusal.key: refusal for refusal in self._records.refusals(name)}
         self._records.set_refusals(name, [], None)
         listing = self._buckets.list_objects(name.bucket, PUBLISHED_PREFIX)
-        return difference(listing, walk_by_key(base.listdir), known)
+        with cvmfs_errors(f"publishing {name}"), work.reader.snapshot() as base:
+            yield difference(listing, walk_by_key(base.listdir), known)
 
     def _check_owner(self, name: RepositoryName) -> None:
         owner = self._buckets.owner(name.bucket)
