@@ -91,8 +91,9 @@ def test_strange_buckets_and_keys_outside_harm_nobody(bench: Any, waiting: Any, 
     strange = [_notification("No.Label", "cvmfs/a"), _notification(name.bucket, "private/a")]
     _push(bench, [*strange, _notification(name.bucket, "cvmfs/../a")])
     bench.wait(lambda: waiting.count(name) == 1, "the key is pending")
+    bench.wait(lambda: bench.depth(PUBLISHER) == 1, "the task is enqueued")
     assert _asked_for(bench.take(PUBLISHER)) == [str(name)]
-    assert "No.Label" in worker.text()
+    bench.wait(lambda: "No.Label" in worker.text(), "the strange bucket is reported")
     assert bench.take(DEAD) == []
 
 
@@ -108,6 +109,7 @@ def test_nothing_is_lost_while_redis_is_away(bench: Any, waiting: Any, unique: s
         bench.stack.redis.start()
     bench.wait(lambda: sum(waiting.count(name) for name in names) == 300, "all keys are pending")
     bench.wait(lambda: bench.depth(EVENTS) == 0, "all are acknowledged")
+    bench.wait(lambda: bench.depth(PUBLISHER) >= len(names), "the tasks are enqueued")
     assert set(_asked_for(bench.take(PUBLISHER))) == set(map(str, names))
     assert bench.take(DEAD) == []
     assert worker.alive()
@@ -126,6 +128,7 @@ def test_nothing_is_lost_when_the_broker_is_killed(bench: Any, waiting: Any, uni
     bench.connection.collect()
     bench.wait(lambda: sum(waiting.count(name) for name in names) == 300, "all keys are pending")
     bench.wait(lambda: bench.depth(EVENTS) == 0, "all are acknowledged")
+    bench.wait(lambda: bench.depth(PUBLISHER) >= len(names), "the tasks are enqueued")
     assert set(_asked_for(bench.take(PUBLISHER))) == set(map(str, names))
     assert worker.alive()
 
@@ -139,6 +142,7 @@ def test_a_killed_worker_leaves_its_events_to_the_next(bench: Any, waiting: Any,
     first.kill()
     bench.worker("workers.events")
     bench.wait(lambda: sum(waiting.count(name) for name in names) == 300, "all keys are pending")
+    bench.wait(lambda: bench.depth(PUBLISHER) == 3, "the tasks are enqueued")
     assert _asked_for(bench.take(PUBLISHER)) == sorted(map(str, names))
 
 
