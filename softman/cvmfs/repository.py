@@ -87,12 +87,13 @@ class Repository:
         """
         return self._head.manifest()
 
-    def create(self, *, ttl: int, whitelist_days: int) -> Manifest:
+    def create(self, *, ttl: int, whitelist_days: int, algorithm: HashAlgorithm = HashAlgorithm.SHA1) -> Manifest:
         """Make the repository, empty, as revision 1; or complete what a crash left, or find that it is there.
 
         Args:
             ttl: seconds after which clients look for a new revision.
             whitelist_days: validity of the whitelist.
+            algorithm: what its objects are to be named by; one that is there keeps its own.
 
         Returns:
             The manifest in force; that of an existing repository with the same keys whatever its revision.
@@ -108,7 +109,7 @@ class Repository:
             try:
                 current = head.manifest()
             except ObjectMissing:
-                return self._make(ttl, whitelist_days)
+                return self._make(ttl, whitelist_days, algorithm)
             except (SignatureInvalid, WrongRepository) as exc:
                 raise RepositoryExists(f"{self.name} is there already, made with other keys: {exc}") from exc
             try:
@@ -311,10 +312,9 @@ class Repository:
         with self._store.lock(self.name):
             return self._store.sweep_staged((self._head.now() - older_than).timestamp())
 
-    def _make(self, ttl: int, whitelist_days: int) -> Manifest:
+    def _make(self, ttl: int, whitelist_days: int, algorithm: HashAlgorithm) -> Manifest:
         head = self._head
         now = head.seconds()
-        algorithm = HashAlgorithm.SHA1
         with head.scratch() as work:
             path = work / "root.db"
             with closing(sqlite3.connect(path, isolation_level=None)) as connection:

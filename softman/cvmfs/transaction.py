@@ -252,6 +252,15 @@ class Transaction:
             raise FormatError(f"{repository_path(path)!r}: a negative size, or not the repository's hash algorithm")
         self.add_file(path, stored, mode, mtime, mtime_ns=mtime_ns, xattrs=xattrs)
 
+    def dirtab(self) -> Dirtab:
+        """The rules for catalogs that hold now."""
+        if self._dirtab is None:
+            self._dirtab = Dirtab()
+            entry = self._editor.lookup(DIRTAB_PATH)
+            if entry is not None and entry.is_file and entry.size <= MAX_DIRTAB_SIZE:
+                self._dirtab = Dirtab.parse(b"".join(self._snapshot.read_entry(entry)))
+        return self._dirtab
+
     def set_dirtab(self, content: bytes, mtime: int) -> None:
         """Store ``/.cvmfsdirtab``, the rules for directories that get a catalog of their own; see ``dirtab``.
 
@@ -350,10 +359,10 @@ class Transaction:
 
     def _add_markers(self, now: int) -> None:
         """Put a marker in each directory that the dirtab wants a catalog for, as far as that can have changed."""
-        wanted = {path for path in self._editor.marked if self._rules().matches(path)} if self._editor.marked else set()
+        wanted = {path for path in self._editor.marked if self.dirtab().matches(path)} if self._editor.marked else set()
         wanted |= self._matched
         if self._dirtab_is_new:
-            wanted.update(self._rules().find(self._subdirectories))
+            wanted.update(self.dirtab().find(self._subdirectories))
         for directory in sorted(wanted):
             entry = self._editor.lookup(directory)
             marker = directory + b"/" + MARKER
@@ -365,16 +374,8 @@ class Transaction:
         return [e.name for e in self._editor.listdir(path) if e.is_dir and not e.is_bind_mountpoint]
 
     def _directory_made(self, path: bytes) -> None:
-        if self._rules().matches(path):
+        if self.dirtab().matches(path):
             self._matched.add(path)
-
-    def _rules(self) -> Dirtab:
-        if self._dirtab is None:
-            self._dirtab = Dirtab()
-            entry = self._editor.lookup(DIRTAB_PATH)
-            if entry is not None and entry.is_file and entry.size <= MAX_DIRTAB_SIZE:
-                self._dirtab = Dirtab.parse(b"".join(self._snapshot.read_entry(entry)))
-        return self._dirtab
 
     def _empty_file(self) -> ContentHash:
         return self._staging.write_object([]).hash

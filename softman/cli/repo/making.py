@@ -8,8 +8,10 @@ from softman.cli.output import when
 from softman.cli.repo.keyfiles import KeyFiles
 from softman.cli.repo.storage import Place, hold, master_key_option, open_place, place_options
 from softman.cli.session import Session, common_options, pass_session
+from softman.cvmfs.format.hashes import HashAlgorithm
 
 _TTL = 240
+_HASHES = {"sha1": HashAlgorithm.SHA1, "rmd160": HashAlgorithm.RMD160, "shake128": HashAlgorithm.SHAKE128}
 _DAYS = 30
 
 
@@ -17,6 +19,14 @@ _DAYS = 30
 @click.argument("name")
 @place_options
 @master_key_option
+@click.option(
+    "--hash",
+    "hash_name",
+    type=click.Choice(list(_HASHES)),
+    default="sha1",
+    show_default=True,
+    help="What objects are named by, for good; clients know all three.",
+)
 @click.option(
     "--ttl",
     type=click.IntRange(min=1),
@@ -37,6 +47,7 @@ def create(
     keys: Path,
     lock: Path | None,
     master_key: Path | None,
+    hash_name: str,
     ttl: int,
     days: int,
 ) -> None:
@@ -47,7 +58,8 @@ def create(
     place = Place(storage, keys, master_key, lock)
     files = KeyFiles(keys, name, master_key=master_key)
     held = hold(session, name, place, files.make(session.backend.now()))
-    manifest = held.repository.create(ttl=ttl, whitelist_days=days)
+    manifest = held.repository.create(ttl=ttl, whitelist_days=days, algorithm=_HASHES[hash_name])
+    hashed = next(word for word, algorithm in _HASHES.items() if algorithm is manifest.root_hash.algorithm)
     expires = held.repository.whitelist_expires()
     output = session.output
     if output.as_json:
@@ -56,6 +68,7 @@ def create(
                 "name": name,
                 "revision": manifest.revision,
                 "root_hash": str(manifest.root_hash),
+                "hash": hashed,
                 "public_key": str(files.path(".pub")),
                 "whitelist_expires": int(expires.timestamp()),
             }
@@ -65,6 +78,7 @@ def create(
         [
             ("repository", name),
             ("revision", str(manifest.revision)),
+            ("hash", hashed),
             ("public key", str(files.path(".pub"))),
             ("whitelist until", when(expires.timestamp())),
         ]

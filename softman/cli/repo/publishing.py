@@ -23,9 +23,11 @@ from softman.cvmfs.ingest import IngestOptions, IngestReport, Publication, Worke
 from softman.cvmfs.ingest.items import Progress as Report
 from softman.cvmfs.repository import Tagging
 from softman.cvmfs.store.local import LocalStore
+from softman.cvmfs.transaction import Balance
 from softman.errors import PermanentError
 
 _MB = 1e6
+_LIMITS = Balance()
 _SHOWN_REFUSALS = 20
 _ABANDONED = timedelta(days=1)
 """After so long a staging area in which nothing happens is taken for one of a crash."""
@@ -61,6 +63,14 @@ def _checked_chunks(_context: click.Context, _parameter: click.Parameter, value:
     raise click.BadParameter("content, none, or a number of MiB")
 
 
+def _balance(most: int, least: int) -> Balance:
+    try:
+        return Balance(most, least)
+    except ValueError as exc:
+        msg = "--min-entries must be 3 at least, and at most half of --max-entries"
+        raise click.UsageError(msg) from exc
+
+
 @click.command("publish")
 @click.argument("name")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
@@ -87,6 +97,26 @@ def _checked_chunks(_context: click.Context, _parameter: click.Parameter, value:
     help="How content is stored.",
 )
 @click.option("--level", type=click.IntRange(0, MAX_LEVEL), help="Of the compression; the default is fast.")
+@click.option(
+    "--balance/--no-balance",
+    default=False,
+    show_default=True,
+    help="Split catalogs that grow too large at directories, and merge them again when they shrink.",
+)
+@click.option(
+    "--max-entries",
+    type=int,
+    default=_LIMITS.max_weight,
+    show_default=True,
+    help="With --balance: a catalog with more is split.",
+)
+@click.option(
+    "--min-entries",
+    type=int,
+    default=_LIMITS.min_weight,
+    show_default=True,
+    help="With --balance: a catalog that was split off is merged when it has fewer.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that make objects; one a core by default.")
 @common_options
 @pass_session
@@ -104,6 +134,9 @@ def publish_command(
     message: str,
     strict: bool,
     xattrs: bool,
+    balance: bool,
+    max_entries: int,
+    min_entries: int,
     workers: int | None,
     **wishes: object,
 ) -> None:
@@ -111,7 +144,11 @@ def publish_command(
 
     Archives may be plain or compressed with gzip, bzip2 or xz. Files whose size and time are those of the catalog are
     not read again. What cannot be published is left out and named. Symbolic links are published as they are.
+
+    A file .cvmfscatalog gives its directory a catalog of its own, and .cvmfsdirtab at the root of the repository names
+    directories that get one. Large trees need some: a client loads catalogs whole.
     """
+    limits = _balance(max_entries, min_entries) if balance else None
     held = open_place(session, name, Place(storage, keys, lock=lock))
     if message and tag is None:
         raise click.UsageError("--message describes the tag: give --tag, too")
@@ -132,6 +169,7 @@ def publish_command(
             now=session.backend.now,
             to=typed_path(to),
             options=options,
+            balance=limits,
             tagging=tagging,
             accept=_refuse_any if strict else None,
             progress=progress,

@@ -17,7 +17,7 @@ from softman.cvmfs.repository import Repository, Tagging
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.base import StagedStore
-from softman.cvmfs.transaction import Transaction
+from softman.cvmfs.transaction import Balance, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def publish(
     now: Callable[[], datetime],
     to: str | bytes = b"",
     options: IngestOptions | None = None,
+    balance: Balance | None = None,
     tagging: Tagging | None = None,
     accept: Callable[[IngestReport], None] | None = None,
     progress: Progress | None = None,
@@ -68,6 +69,7 @@ def publish(
         now: the clock, giving times with a time zone.
         to: made when it is not there; the root keeps its own attributes.
         options: how content is stored and compared.
+        balance: limits between which catalogs are split and merged automatically; None leaves them alone.
         tagging: what to call the revision.
         accept: asked before anything is published; an error that it raises ends the publish.
         progress: is told what is done.
@@ -82,7 +84,7 @@ def publish(
     with Snapshot(store, repository.manifest(), work_dir=work_dir) as snapshot:
         staging = Staging(store.new_area(), algorithm=snapshot.manifest.root_hash.algorithm, published=store.is_stored)
         try:
-            with Transaction(snapshot, staging, now=now, work_dir=work_dir) as transaction:
+            with Transaction(snapshot, staging, now=now, work_dir=work_dir, balance=balance) as transaction:
                 ingest = Ingest(
                     transaction,
                     staging,

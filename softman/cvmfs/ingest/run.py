@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from softman.cvmfs.dirtab import DIRTAB_PATH, MAX_DIRTAB_SIZE
 from softman.cvmfs.errors import CvmfsError, FormatError, PathError
 from softman.cvmfs.format.chunker import Chunker
 from softman.cvmfs.format.entry import Chunk, Entry
@@ -29,9 +30,10 @@ from softman.cvmfs.ingest.items import (
     Source,
     xattrs_of,
 )
-from softman.cvmfs.ingest.objects import SMALL, Made, Part, Recipe
+from softman.cvmfs.ingest.objects import SMALL, Made, Part, Recipe, read_extent
 from softman.cvmfs.ingest.pieces import chunker, cut
 from softman.cvmfs.ingest.workers import Workers
+from softman.cvmfs.paths import AUTO_MARKER, MARKER
 from softman.cvmfs.staging import ChunkedContent, Published, Staging, StoredObject
 from softman.cvmfs.transaction import Transaction
 
@@ -40,8 +42,7 @@ _BATCH_BYTES: Final = 2 * 1024 * 1024
 _JOBS_PER_WORKER: Final = 3
 _MAX_REFUSED: Final = 1000
 """Refusals that are kept; more are counted."""
-_AUTOMATIC = b".cvmfsautocatalog"
-_MARKERS = frozenset({b".cvmfscatalog", _AUTOMATIC})
+_MARKERS = frozenset({MARKER, AUTO_MARKER})
 
 
 @dataclass(slots=True)
@@ -186,7 +187,24 @@ class Ingest:
             )
         self._done(entry.size)
 
+    def _dirtab(self, item: FileItem) -> None:
+        """Enter the rules at once: a transaction must know them to make the catalogs that they ask for."""
+        when, entry = item.attributes.seconds, self._tx.lookup(DIRTAB_PATH)
+        is_same = entry is not None and (entry.size, entry.mtime) == (item.size, when)
+        if is_same and not self._options.compare_content:
+            self._report.unchanged += 1
+        elif item.size > MAX_DIRTAB_SIZE:
+            raise FormatError(f"has {item.size} bytes; {MAX_DIRTAB_SIZE} are possible")
+        else:
+            content = read_extent(item.content) if isinstance(item.content, Extent) else item.content
+            self._report.read += item.size
+            self._tx.set_dirtab(b"".join(content), when)
+        self._done(item.size)
+
     def _file(self, item: FileItem) -> None:
+        if self._place(item.path) == DIRTAB_PATH:
+            self._dirtab(item)
+            return
         if not self._is_new and self._is_unchanged(item):
             return
         self._report.read += item.size
@@ -335,10 +353,12 @@ class Ingest:
                 self._report.removed += 1
 
     def _is_reserved(self, entry: Entry) -> bool:
-        """Whether a name means something to CVMFS: all ``.cvmfs*`` at the root, and what balancing leaves."""
+        """Whether a name means something to CVMFS: all ``.cvmfs*`` at the root, what balancing and the dirtab leave."""
         if entry.name.startswith(b".cvmfs") and not entry.parent:
             return True
-        return entry.name in _MARKERS and self._tx.lookup(entry.parent + b"/" + _AUTOMATIC) is not None
+        if entry.name == MARKER and self._tx.dirtab().matches(entry.parent):
+            return True
+        return entry.name in _MARKERS and self._tx.lookup(entry.parent + b"/" + AUTO_MARKER) is not None
 
 
 def _content_of(entry: Entry) -> StoredObject | ChunkedContent:

@@ -105,3 +105,18 @@ def test_a_name_that_is_none(admin: Admin) -> None:
     ended = admin.softman("repo", "create", "..", "--storage", "file:///srv", "--keys", str(admin.keys))
     assert ended.code == 31
     assert not admin.keys.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("word", "suffix"), [("sha1", ""), ("rmd160", "-rmd160"), ("shake128", "-shake128")])
+def test_the_hash_is_chosen_once(admin: Admin, tmp_path: Path, word: str, suffix: str) -> None:
+    (told,) = admin.write("create", "--hash", word, "--json").objects
+    assert (told["hash"], told["root_hash"][40:]) == (word, suffix)
+    (again,) = admin.write("create", "--json").objects
+    assert (again["hash"], again["root_hash"]) == (word, told["root_hash"])
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_bytes(b"content")
+    (published,) = admin.write("publish", tmp_path / "source", "--json").objects
+    assert published["root_hash"][40:] == suffix
+    assert admin.read("cat", "/file").out == b"content"
+    assert admin.read("check", "--content", "--unreferenced").code == 0

@@ -98,6 +98,25 @@ def test_options_of_storing(made: Admin, source: Path) -> None:
     assert made.write("publish", source, "--level", "99").code == 2
 
 
+def test_catalogs_are_split_where_a_publish_is_told_to(made: Admin, source: Path) -> None:
+    for number in range(8):
+        (source / "bin" / f"tool{number}").write_bytes(b"%d" % number)
+    (source / ".cvmfsdirtab").write_bytes(b"/le*\n")
+    (source / "left").mkdir()
+    (source / "left" / "file").write_bytes(b"left")
+    made.write("publish", source, "--balance", "--max-entries", "8", "--min-entries", "3")
+    paths = made.read("ls", "-R").lines
+    assert {path for path in paths if "/.cvmfs" in path[1:]} == {
+        "/bin/.cvmfsautocatalog",
+        "/bin/.cvmfscatalog",
+        "/left/.cvmfscatalog",
+    }
+    assert made.read("check", "--content").code == 0
+    (again,) = made.write("publish", source, "--delete", "--json").objects
+    assert (again["published"], again["report"]["removed"]) == (False, 0)
+    assert made.write("publish", source, "--balance", "--max-entries", "5").code == 2
+
+
 def test_without_its_key_nothing_is_published(made: Admin, source: Path) -> None:
     (made.keys / f"{NAME}.key").unlink()
     ended = made.write("publish", source)
