@@ -83,6 +83,18 @@ class SyncSettings(_Section):
     commit_timeout: float = Field(default=120.0, gt=0)
 
 
+class ArchiveSettings(_Section):
+    """What one archive in a bucket may hold; one with more is refused as a whole."""
+
+    members: int = Field(default=1_000_000, ge=1)
+    size: int = Field(default=64 * 1024**3, ge=1)
+    """Bytes it may inflate to."""
+    ratio: int = Field(default=200, ge=1)
+    """How many times larger than its compressed form it may become; asked beyond the first 64 MiB."""
+    catalogs: int = Field(default=1000, ge=0)
+    """How many directories in it may have a ``.cvmfscatalog``."""
+
+
 class EventSettings(_Section):
     """How the events worker folds bursts."""
 
@@ -145,6 +157,7 @@ class Settings(BaseSettings):
     s3: S3Settings = S3Settings()
     vault: VaultSettings = VaultSettings()
     sync: SyncSettings = SyncSettings()
+    archives: ArchiveSettings = ArchiveSettings()
     events: EventSettings = EventSettings()
     cvmfs: CvmfsSettings = CvmfsSettings()
 
