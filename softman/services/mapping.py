@@ -5,6 +5,7 @@ The table is in ``docs/architecture.md``. Names are taken as they are: no unicod
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 
 from softman.model import PUBLISHED_PREFIX, BucketObject, Refusal
 
@@ -30,13 +31,27 @@ _ALL_PERMISSIONS = 0o7777
 _MARKERS = frozenset({".cvmfscatalog", ".cvmfsautocatalog"})
 
 
+class TargetKind(Enum):
+    """What a key is published as."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "link"
+    ARCHIVE = "archive"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a key is published: ``path`` is absolute inside the repository, the root is ``b""``."""
 
     key: str
     path: bytes
-    is_directory: bool
+    kind: TargetKind = TargetKind.FILE
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the key is the marker of a directory; an archive is none, though it unpacks into one."""
+        return self.kind is TargetKind.DIRECTORY
 
 
 def target_of(key: str) -> Target | Refusal | None:
@@ -54,7 +69,7 @@ def target_of(key: str) -> Target | Refusal | None:
     reason = next((why for name in names if (why := _wrong_name(name))), None) or _wrong_place(names)
     if reason is not None:
         return Refusal(key, reason)
-    return Target(key, b"/" + inner.encode(), is_directory)
+    return Target(key, b"/" + inner.encode(), TargetKind.DIRECTORY if is_directory else TargetKind.FILE)
 
 
 def _wrong_name(name: str) -> str | None:

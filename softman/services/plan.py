@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from softman.cvmfs.format.entry import Entry
 from softman.model import BucketObject, Refusal
-from softman.services.mapping import SOURCE_XATTR, Target, key_of, source_mark, target_of
+from softman.services.mapping import SOURCE_XATTR, Target, TargetKind, key_of, source_mark, target_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,13 @@ def difference(
 def _only_shown(entry: Entry) -> Iterator[Step]:
     # A directory without a mark stands because something is in it; it goes with its last child.
     if not entry.is_dir or SOURCE_XATTR in entry.xattrs:
-        yield Vanished(Target(key_of(entry.path, is_directory=entry.is_dir), entry.path, entry.is_dir))
+        yield Vanished(
+            Target(
+                key_of(entry.path, is_directory=entry.is_dir),
+                entry.path,
+                TargetKind.DIRECTORY if entry.is_dir else TargetKind.FILE,
+            )
+        )
 
 
 def _only_stored(item: BucketObject, known_refusals: dict[str, Refusal]) -> Iterator[Step]:

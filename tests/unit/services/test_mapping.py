@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softman.model import BucketObject, Refusal
-from softman.services.mapping import Target, file_mode, key_of, mode_of, mtime_of, source_mark, target_of
+from softman.services.mapping import Target, TargetKind, file_mode, key_of, mode_of, mtime_of, source_mark, target_of
 
 
 def item(key: str = "cvmfs/a", *, etag: str = "e", modified: float = 1700000000.5, **metadata: str) -> BucketObject:
@@ -31,7 +31,7 @@ def item(key: str = "cvmfs/a", *, etag: str = "e", modified: float = 1700000000.
     ],
 )
 def test_published_keys(key: str, path: bytes, is_directory: bool) -> None:
-    assert target_of(key) == Target(key, path, is_directory)
+    assert target_of(key) == Target(key, path, TargetKind.DIRECTORY if is_directory else TargetKind.FILE)
 
 
 @pytest.mark.parametrize("key", ["cvmfs/", "cvmfs", "other/a", "", "cvmf/a", "/cvmfs/a", "Cvmfs/a"])
