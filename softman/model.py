@@ -12,6 +12,9 @@ from softman.errors import InvalidInput
 PUBLISHED_PREFIX = "cvmfs/"
 """Only keys below this prefix of a bucket are published: ``cvmfs/a/b.txt`` is ``/a/b.txt``."""
 
+MAX_CONFIGURATION = 32 * 1024
+"""Bytes of ``cvmfs/.softman.toml``, which also travels in a commit request and lies in the registry."""
+
 MIN_LABEL = 3
 MAX_REPOSITORY_NAME = 60
 """Characters of a repository name, the limit of the CVMFS server tools."""
@@ -311,3 +314,48 @@ class CommitAnswer:
     committed: bool
     current: Base
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """One time that a message ended in the dead letters: when (Unix time, 0 unknown), from which queue, and why."""
+
+    at: float
+    queue: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that nobody could work on."""
+
+    id: str
+    """Made of its content: it stays the same however often one looks."""
+    queue: str
+    """Where it came from and would go back to; empty when that is not known."""
+    task: str
+    """The task's name; empty for a notification of the object store and for what is no task."""
+    task_id: str
+    arguments: str
+    """As JSON, for a task."""
+    deaths: tuple[Death, ...]
+    """All of them, the last one first; at least one."""
+    body: bytes = b""
+
+    @property
+    def reason(self) -> str:
+        """Why it is here, in words."""
+        return self.deaths[0].reason
+
+    @property
+    def at(self) -> float:
+        """Unix time since when it is here, 0 when not known."""
+        return self.deaths[0].at
+
+
+class Fate(StrEnum):
+    """What shall become of a dead letter."""
+
+    KEEP = "keep"
+    REQUEUE = "requeue"
+    DISCARD = "discard"

@@ -37,7 +37,7 @@ from softman.model import Link, LinkProgress, LinkState, RepositoryName
 from softman.settings import Settings, load_settings
 from softman.tasks.catalogue import DEAD, TASK_QUEUES, TaskSpec
 from softman.tasks.client import TaskSender
-from softman.tasks.queues import REASON_HEADER
+from softman.tasks.queues import dead_headers
 from workers.arguments import Signature
 
 FIRST_DELAY = 1.0
@@ -220,7 +220,7 @@ def _bury(celery_task: Any, body: Body, reason: str) -> None:
             queue=body.spec.queue,
             exchange=DEAD,
             routing_key=body.spec.queue,
-            headers={REASON_HEADER: reason[:1000]},
+            headers=dead_headers(reason),
             ignore_result=True,
             add_to_parent=False,
         )

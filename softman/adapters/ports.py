@@ -4,7 +4,7 @@ Adapters translate vendor exceptions: a method raises ``ServiceUnavailable`` whe
 ``Forbidden`` when it refuses the credentials, ``NotFound`` when the thing is not there, unless it says otherwise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -12,6 +12,8 @@ from softman.model import (
     BucketObject,
     CommitAnswer,
     CommitRequest,
+    DeadLetter,
+    Fate,
     LinkProgress,
     Owner,
     Refusal,
@@ -194,4 +196,23 @@ class CommitDoor(Protocol):
         Raises:
             ServiceUnavailable: no answer in time; the commit may or may not have happened.
             CandidateRefused: stratum 0 will not sign it; the message says why.
+        """
+
+
+class DeadLetters(Protocol):
+    """Messages that nobody could work on (queue ``softman.dead``)."""
+
+    def count(self) -> int:
+        """How many there are, without those that somebody looks at in this moment."""
+
+    def visit(self, decide: Callable[[DeadLetter], Fate]) -> None:
+        """Look at every letter that was there at the beginning, oldest first, and do with each what ``decide`` says.
+
+        A letter that is put back to its queue is there, confirmed, before it leaves the dead letters: whoever is
+        killed half way may leave it in both, never in none. While it lasts nobody else sees the letters. ``decide`` may
+        raise: what was not decided on stays.
+
+        Raises:
+            InvalidInput: a letter shall go back whose queue is not known.
+            ServiceUnavailable: the broker does not answer; those decided on before are done.
         """

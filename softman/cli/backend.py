@@ -12,10 +12,12 @@ from softman.cli.sender import Request, send
 from softman.cvmfs.reader import RepositoryReader
 from softman.errors import NotFound
 from softman.model import RepositoryName
+from softman.services.deadletters import DeadLetterOffice
 from softman.services.status import Status
 from softman.settings import Settings, configured, load_settings
 from softman.tasks.catalogue import TaskSpec
 from softman.tasks.client import client_app
+from softman.tasks.deadletters import BrokerDeadLetters
 
 
 class Backend(Protocol):
@@ -36,6 +38,9 @@ class Backend(Protocol):
 
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""
+
+    def dead_letters(self) -> DeadLetterOffice:
+        """The messages that nobody could work on."""
 
     def now(self) -> datetime:
         """The present time, with a time zone."""
@@ -88,6 +93,10 @@ class ServiceBackend:
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""
         return send(self._app, task, *arguments)
+
+    def dead_letters(self) -> DeadLetterOffice:
+        """The messages that nobody could work on."""
+        return DeadLetterOffice(BrokerDeadLetters(self._app))
 
     def now(self) -> datetime:
         """The present time, with a time zone."""

@@ -8,6 +8,7 @@ import click
 
 from softman.cli import exitcodes, reading, service, stack
 from softman.cli.backend import Backend, ServiceBackend
+from softman.cli.dead import dead
 from softman.cli.demo.command import demo
 from softman.cli.output import warn
 from softman.cli.repo.group import repo
@@ -45,6 +46,7 @@ for _command in (
     reading.cat,
     reading.get,
     reading.log,
+    dead,
     repo,
 ):
     cli.add_command(_command)

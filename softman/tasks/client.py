@@ -18,11 +18,10 @@ from softman.settings import Settings
 from softman.tasks.catalogue import COMMIT_REVISION, DEAD, PROVISIONING_CHAIN, TaskSpec
 from softman.tasks.config import celery_settings
 from softman.tasks.payloads import commit_answer_from_json, commit_request_to_json
-from softman.tasks.queues import REASON_HEADER, topic
+from softman.tasks.queues import dead_headers, topic
 
 CONFIRM_SECONDS = 30.0
 """How long the broker may take to confirm a message (it confirms when a majority of nodes has it on disk)."""
-MAX_REASON = 1000
 _POLL_FIRST, _POLL_LONGEST = 0.005, 0.1
 _BROKER_ERRORS = (kombu.exceptions.OperationalError, amqp.exceptions.AMQPError, OSError)
 
@@ -39,11 +38,12 @@ def client_app(settings: Settings | Callable[[], Settings]) -> Celery[Any]:
 
 
 @contextmanager
-def _broker_errors() -> Iterator[None]:
+def broker_errors() -> Iterator[None]:
+    """Raise ``ServiceUnavailable`` for whatever keeps the broker from answering."""
     try:
         yield
     except _BROKER_ERRORS as exc:
-        msg = f"the message broker does not take the message: {exc}"
+        msg = f"the message broker does not answer: {exc}"
         raise ServiceUnavailable(msg) from exc
 
 
@@ -87,7 +87,7 @@ class TaskSender:
             options["ignore_result"] = True
         if queue is not None:
             options["queue"] = queue
-        with _broker_errors():
+        with broker_errors():
             result = self._app.send_task(
                 spec.name, args=args, expires=expires, add_to_parent=False, confirm_timeout=CONFIRM_SECONDS, **options
             )
@@ -107,7 +107,7 @@ class TaskSender:
             self._app.signature(spec.name, args=(str(repository),), immutable=True, task_id=task_id)
             for spec, task_id in zip(PROVISIONING_CHAIN, ids, strict=True)
         ]
-        with _broker_errors():
+        with broker_errors():
             celery.chain(*links, app=self._app).apply_async(add_to_parent=False)
         return ids
 
@@ -120,7 +120,7 @@ def bury(
     Args:
         app: whose connections are used.
         body: the message as it came.
-        reason: in words, cut at ``MAX_REASON`` characters.
+        reason: in words; cut when it is long.
         routing_key: what it came with, or the queue it was in.
         properties: ``content_type``, ``content_encoding`` and ``headers`` to keep.
 
@@ -128,9 +128,9 @@ def bury(
         ServiceUnavailable: the broker does not confirm it.
     """
     kept = dict(properties or {})
-    headers = {**(kept.pop("headers", None) or {}), REASON_HEADER: reason[:MAX_REASON]}
+    headers = {**(kept.pop("headers", None) or {}), **dead_headers(reason)}
     raw = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else body
-    with _broker_errors(), app.producer_pool.acquire(block=True) as producer:
+    with broker_errors(), app.producer_pool.acquire(block=True) as producer:
         producer.publish(
             raw,
             exchange=topic(DEAD),

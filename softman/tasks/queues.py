@@ -12,6 +12,7 @@ per bit of the delay). Message TTL and at-least-once dead-lettering of quorum qu
 topic exchanges only.
 """
 
+import time
 from typing import Any
 
 import amqp.exceptions
@@ -32,6 +33,12 @@ MAX_DEAD = 100_000
 
 REASON_HEADER = "x-softman-reason"
 """The header of a dead letter that says in words why it is there."""
+BURIED_HEADER = "x-softman-buried"
+"""Since when, in whole seconds of Unix time."""
+HISTORY_HEADER = "x-softman-history"
+"""What happened to a message that was put back: JSON, a list of ``[at, queue, reason]``, the last one first."""
+MAX_REASON = 1000
+"""Characters of a reason."""
 
 _QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
 _WORK: dict[str, Any] = {
@@ -42,6 +49,11 @@ _WORK: dict[str, Any] = {
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
+
+
+def dead_headers(reason: str) -> dict[str, str | int]:
+    """The headers that a message gets on its way to ``softman.dead``."""
+    return {REASON_HEADER: reason[:MAX_REASON], BURIED_HEADER: int(time.time())}
 
 
 def topic(name: str) -> Exchange:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from softman.adapters.memory import MemoryPendingKeys, MemoryRecords
+from softman.adapters.memory_letters import MemoryDeadLetters
 from softman.adapters.memory_vault import MemoryRegistry
 from softman.cli.main import run
 from softman.cli.sender import Request
@@ -19,6 +20,7 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import NotFound
 from softman.model import Owner, RegistryRecord, RepositoryName, State
+from softman.services.deadletters import DeadLetterOffice
 from softman.services.status import Status
 from softman.settings import Settings
 from softman.tasks.catalogue import TaskSpec
@@ -54,6 +56,7 @@ class MemoryBackend:
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
     records: MemoryRecords = field(default_factory=MemoryRecords)
     pending: MemoryPendingKeys = field(default_factory=MemoryPendingKeys)
+    letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     sent: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
     on_send: Callable[[TaskSpec], Request] = lambda _task: DoneRequest()
 
@@ -73,6 +76,9 @@ class MemoryBackend:
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         self.sent.append((task.name, arguments))
         return self.on_send(task)
+
+    def dead_letters(self) -> DeadLetterOffice:
+        return DeadLetterOffice(self.letters)
 
     def now(self) -> datetime:
         return self.clock

@@ -42,6 +42,7 @@ def failing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExce
 def test_the_commands_of_the_first_release_are_there() -> None:
     assert COMMANDS == [
         "cat",
+        "dead",
         "demo",
         "down",
         "env",
