@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -96,12 +96,12 @@ class DirectoryArea:
     def __init__(self, directory: Path) -> None:
         self.transaction = check_transaction_id(directory.name)
         self.directory = directory
-        with _storage_errors():
+        with storage_errors():
             directory.mkdir(mode=0o770, exist_ok=True)
 
     def spool(self) -> AbstractContextManager[Spool]:
         """See ``StagingArea.spool``."""
-        return _FileSpool(self.directory)
+        return FileSpool(self.directory, lambda name: self.directory / name)
 
     def holds(self, name: str) -> bool:
         """See ``StagingArea.holds``."""
@@ -112,11 +112,19 @@ class DirectoryArea:
         _remove_tree(self.directory)
 
 
-class _FileSpool:
-    """Collects the bytes of an object: in memory while they are few, else in a temporary file of the area."""
+class FileSpool:
+    """Collects the bytes of an object: in memory while they are few, else in a temporary file of the area.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: for temporary files.
+        place: where an object of a name goes, on the same file system.
+        mode: of the file, before the umask.
+    """
+
+    def __init__(self, directory: Path, place: Callable[[str], Path | str], *, mode: int = 0o644) -> None:
         self._directory = directory
+        self._place = place
+        self._mode = mode
         self._pieces: list[bytes] = []
         self._size = 0
         self._file: BinaryIO | None = None
@@ -138,21 +146,21 @@ class _FileSpool:
         self._pieces.append(data)
         self._size += len(data)
         if self._size > SPOOL_BYTES:
-            with _storage_errors():
+            with storage_errors():
                 self._flush()
 
     def keep_as(self, name: str) -> None:
         """See ``Spool.keep_as``."""
-        with _storage_errors():
+        with storage_errors():
             file, path = self._flush()
             file.close()
-            path.replace(self._directory / name)
+            path.replace(self._place(name))
         self._path = None
 
     def _flush(self) -> tuple[BinaryIO, Path]:
         if self._file is None or self._path is None:
             self._path = self._directory / (_TEMPORARY + secrets.token_hex(8))
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, self._mode)
             self._file = os.fdopen(descriptor, "wb")
         self._file.writelines(self._pieces)
         self._pieces.clear()
@@ -161,7 +169,8 @@ class _FileSpool:
 
 
 @contextmanager
-def _storage_errors() -> Iterator[None]:
+def storage_errors() -> Iterator[None]:
+    """Turn errors of the operating system into ``StoreUnavailable``."""
     try:
         yield
     except OSError as exc:

@@ -3,48 +3,44 @@
 What is signed is read and replaced by ``head.Head``; the larger operations have modules of their own.
 """
 
-import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from softman.cvmfs.areas import StagingArea
+from softman.cvmfs.commits import check_base, commit_direct, commit_staged
+from softman.cvmfs.direct import DirectArea
+from softman.cvmfs.editing import Committed, Editing
 from softman.cvmfs.errors import (
-    CandidateIncomplete,
-    CandidateRejected,
     FormatError,
     HashMismatch,
     ObjectMissing,
-    PathError,
     RepositoryExists,
-    RevisionConflict,
     SignatureInvalid,
     WrongRepository,
 )
-from softman.cvmfs.format.catalog_writer import create_catalog, root_entry
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, ObjectKind
 from softman.cvmfs.format.history import History, Tag
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.format.names import check_repository_name
-from softman.cvmfs.format.objects import compress, compress_stock
 from softman.cvmfs.gc import Collection, Retention, collect
 from softman.cvmfs.head import Head
-from softman.cvmfs.inspector import Limits, inspect_staged
+from softman.cvmfs.ingest.workers import Workers
+from softman.cvmfs.inspector import Limits
+from softman.cvmfs.making import make_repository
 from softman.cvmfs.revisions import read_history
 from softman.cvmfs.rollback import RolledBack, roll_back
 from softman.cvmfs.rotation import rotate_master_key, rotate_signing_key
-from softman.cvmfs.staging import check_transaction_id
-from softman.cvmfs.store.base import StagedStore, StoredFile
-from softman.cvmfs.tags import Tagging, add_tag, advance, remove_tags
+from softman.cvmfs.snapshot import Snapshot
+from softman.cvmfs.staging import Staging
+from softman.cvmfs.store.base import DirectStore, StagedStore, StoredFile
+from softman.cvmfs.tags import Tagging, add_tag, remove_tags
+from softman.cvmfs.transaction import Balance, Candidate
 
 __all__ = ["Collection", "Limits", "Repository", "Retention", "RolledBack", "StagedStore", "Tagging"]
 
-MASTER_REPLICA_NAME = ".cvmfs_master_replica"
-"""Its existence allows stratum 1 servers to replicate the repository."""
-_MASTER_REPLICA_TEXT = b"This file marks the repository as replicatable to stratum 1 servers\n"
-_METAINFO = b"{}"
 _EXPIRED = datetime.min.replace(tzinfo=UTC)
 
 
@@ -109,7 +105,7 @@ class Repository:
             try:
                 current = head.manifest()
             except ObjectMissing:
-                return self._make(ttl, whitelist_days, algorithm)
+                return make_repository(head, ttl=ttl, whitelist_days=whitelist_days, algorithm=algorithm)
             except (SignatureInvalid, WrongRepository) as exc:
                 raise RepositoryExists(f"{self.name} is there already, made with other keys: {exc}") from exc
             try:
@@ -153,16 +149,60 @@ class Repository:
         with self._head.locked() as before:
             current = before
             if current.root_hash != candidate:
-                if (current.revision, current.root_hash) != (base_revision, base_root_hash):
-                    raise RevisionConflict(
-                        f"the candidate is based on revision {base_revision} ({base_root_hash}), "
-                        f"but revision {current.revision} ({current.root_hash}) is in force",
-                        current.revision,
-                        str(current.root_hash),
-                    )
-                current = self._commit(current, candidate, transaction, limits or Limits(), tagging or Tagging())
+                check_base(current, base_revision, base_root_hash)
+                current = commit_staged(
+                    self._head,
+                    self._store,
+                    current,
+                    candidate,
+                    transaction=transaction,
+                    limits=limits or Limits(),
+                    tagging=tagging or Tagging(),
+                )
             self._store.discard_staged(transaction)
             return current
+
+    @contextmanager
+    def transaction(
+        self, *, tagging: Tagging | None = None, balance: Balance | None = None, workers: Workers | None = None
+    ) -> Iterator[Editing]:
+        """Change the repository as whoever holds its keys: published on leaving the block, discarded on an error.
+
+        Where the storage is a directory, objects go to their final place at once; nothing is inspected, as nobody else
+        has a hand in it. Elsewhere they are staged first. Either way readers see all of it or nothing. An error of the
+        block ends the transaction and passes through. When nothing differs in the end, nothing is published.
+
+        Args:
+            tagging: what to call the revision besides ``trunk``.
+            balance: limits between which catalogs are split and merged automatically; None leaves them alone.
+            workers: make the objects of trees; threads when not given.
+
+        Returns:
+            The transaction, whose ``result`` is there after the block.
+
+        Raises:
+            RevisionConflict: somebody else published meanwhile. Nothing was published.
+            CandidateIncomplete: a collection took an object that the transaction counted on. Nothing was published.
+            TagError: the tag is there already. Nothing was published.
+            CvmfsError: the repository cannot be read or written.
+        """
+        work_dir = self._head.work_dir
+        with self._area() as (base, area):
+            published = area.is_stored if isinstance(area, DirectArea) else self._store.is_stored
+            staging = Staging(area, algorithm=base.root_hash.algorithm, published=published)
+            with (
+                Snapshot(self._store, base, work_dir=work_dir) as snapshot,
+                Editing(
+                    snapshot, staging, now=self._head.now, work_dir=work_dir, balance=balance, workers=workers
+                ) as editing,
+            ):
+                yield editing
+                candidate = editing.seal()
+            if candidate is None:
+                editing.result = Committed(base, is_new=False)
+            else:
+                manifest = self._commit_own(candidate, area, editing.grafted, tagging or Tagging())
+                editing.result = Committed(manifest, is_new=True)
 
     def history(self) -> History:
         """The tags as of the revision in force; ``RepositoryReader.revisions`` has all that is kept."""
@@ -312,63 +352,34 @@ class Repository:
         with self._store.lock(self.name):
             return self._store.sweep_staged((self._head.now() - older_than).timestamp())
 
-    def _make(self, ttl: int, whitelist_days: int, algorithm: HashAlgorithm) -> Manifest:
-        head = self._head
-        now = head.seconds()
-        with head.scratch() as work:
-            path = work / "root.db"
-            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-                catalog = create_catalog(connection, root_entry(now))
-                catalog.finish(revision=1, last_modified=now, previous=None, ttl=ttl)
-            database = path.read_bytes()
-        head.sign_whitelist(algorithm, whitelist_days)
-        self._store.put(MASTER_REPLICA_NAME, _MASTER_REPLICA_TEXT)
-        return head.publish(
-            Manifest(
-                root_hash=head.put(compress(database), algorithm, ObjectKind.CATALOG),
-                root_size=len(database),
-                ttl=ttl,
-                revision=1,
-                repository=self.name,
-                certificate=head.put_certificate(algorithm),
-                published_at=now,
-                garbage_collectable=True,
-                metainfo=head.put(compress_stock(_METAINFO), algorithm, ObjectKind.METAINFO),
-            )
-        )
+    @contextmanager
+    def _area(self) -> Iterator[tuple[Manifest, StagingArea]]:
+        """The manifest in force, and an area for a transaction of our own."""
+        area: StagingArea
+        if isinstance(self._store, DirectStore):
+            with self._head.locked() as base:
+                area = self._store.begin_direct()
+        else:
+            base, area = self.manifest(), self._store.new_area()
+        try:
+            yield base, area
+        finally:
+            area.discard()
 
-    def _commit(
-        self, current: Manifest, candidate: ContentHash, transaction: str, limits: Limits, tagging: Tagging
+    def _commit_own(
+        self,
+        candidate: Candidate,
+        area: StagingArea,
+        grafted: Iterable[tuple[ContentHash, ObjectKind]],
+        tagging: Tagging,
     ) -> Manifest:
-        head = self._head
-        if candidate.algorithm is not current.root_hash.algorithm:
-            raise CandidateRejected(f"{candidate} is not hashed like the rest of the repository")
-        before = read_history(self._store, current, work_dir=head.work_dir)
-        following = replace(
-            current,
-            root_hash=candidate,
-            root_size=0,
-            revision=current.revision + 1,
-            published_at=head.not_before(current),
+        if isinstance(area, DirectArea):
+            with self._head.locked() as current:
+                return commit_direct(self._head, current, candidate, area, tagging, grafted=grafted)
+        return self.commit(
+            candidate.root_hash,
+            base_revision=candidate.base_revision,
+            base_root_hash=candidate.base_root_hash,
+            transaction=area.transaction,
+            tagging=tagging,
         )
-        advance(before, following, tagging)  # a tag that is taken is found before anything is stored
-        try:
-            check_transaction_id(transaction)
-            with head.scratch() as work:
-                report = inspect_staged(
-                    self._store, current, candidate, transaction, limits, now=head.seconds(), work=work
-                )
-            self._promote(transaction, [*report.objects, (candidate, ObjectKind.CATALOG)])
-        except (HashMismatch, PathError) as exc:
-            raise CandidateRejected(str(exc)) from exc
-        following = replace(
-            following, root_size=report.root_size, certificate=head.put_certificate(candidate.algorithm)
-        )
-        history = head.put_history(advance(before, following, tagging), current)
-        return head.publish(replace(following, history=history))
-
-    def _promote(self, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:
-        try:
-            self._store.promote_staged(transaction, objects)
-        except ObjectMissing as exc:
-            raise CandidateIncomplete(str(exc)) from exc

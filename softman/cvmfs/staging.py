@@ -86,7 +86,7 @@ class Staging:
     ) -> None:
         self.area: StagingArea = DirectoryArea(area) if isinstance(area, Path) else area
         self.algorithm = algorithm
-        self._published = published
+        self.published: Published = published or _none_published
 
     @classmethod
     def create(
@@ -138,7 +138,7 @@ class Staging:
                 stored_size += _store(spool, hasher, compressor.finish())
             content_hash = hasher.finish()
             name = staged_name(content_hash, kind)
-            if not self.area.holds(name) and not self._is_published(content_hash, kind, stored_size):
+            if not self.area.holds(name) and not self.published(content_hash, kind, size=stored_size):
                 spool.keep_as(name)
         return StoredObject(content_hash, size, stored_size, compression)
 
@@ -187,9 +187,6 @@ class Staging:
             stored_size += stored.stored_size
         return ChunkedContent(tuple(chunks), offset, stored_size, compression)
 
-    def _is_published(self, content_hash: ContentHash, kind: ObjectKind, stored_size: int) -> bool:
-        return self._published is not None and self._published(content_hash, kind, size=stored_size)
-
 
 class _Cutter:
     """Reads a stream of pieces and cuts it where asked."""
@@ -223,6 +220,11 @@ class _Cutter:
         while self.more():
             piece, self._pending = self._pending, b""
             yield piece
+
+
+def _none_published(content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:
+    del content, kind, size
+    return False
 
 
 def _store(spool: Spool, hasher: Hasher, data: bytes) -> int:

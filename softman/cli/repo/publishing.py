@@ -163,10 +163,8 @@ def publish_command(
     ):
         done = publish(
             held.repository,
-            held.store,
             opened,
             pool,
-            now=session.backend.now,
             to=typed_path(to),
             options=options,
             balance=limits,

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from softman.cvmfs.areas import DirectoryArea, StagingArea, staged_name
+from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.errors import SourceError, StoreUnavailable
 from softman.cvmfs.format.entry import Compression
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, ObjectKind, hash_bytes
@@ -107,6 +108,9 @@ def _keep_small(recipe: Recipe, found: ContentHash, kind: ObjectKind, stored: by
     name = staged_name(found, kind)
     if recipe.published(found, kind, size=len(stored)):
         return False
+    if isinstance(recipe.area, DirectArea):
+        recipe.area.keep(name, stored)
+        return True
     if not isinstance(recipe.area, DirectoryArea):
         if recipe.area.holds(name):
             return False

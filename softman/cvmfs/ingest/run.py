@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.dirtab import DIRTAB_PATH, MAX_DIRTAB_SIZE
 from softman.cvmfs.errors import CvmfsError, FormatError, PathError
 from softman.cvmfs.format.chunker import Chunker
@@ -34,7 +35,7 @@ from softman.cvmfs.ingest.objects import SMALL, Made, Part, Recipe, read_extent
 from softman.cvmfs.ingest.pieces import chunker, cut
 from softman.cvmfs.ingest.workers import Workers
 from softman.cvmfs.paths import AUTO_MARKER, MARKER
-from softman.cvmfs.staging import ChunkedContent, Published, Staging, StoredObject
+from softman.cvmfs.staging import ChunkedContent, Staging, StoredObject
 from softman.cvmfs.transaction import Transaction
 
 _BATCH_FILES: Final = 128
@@ -66,7 +67,6 @@ class Ingest:
         staging: of the transaction.
         workers: make the objects.
         options: how.
-        published: tells which objects are in the storage already.
         base: the directory of the repository that becomes a copy of the source; ``b""`` for the root.
         progress: is told what is done.
         work_dir: for temporary files; None takes the system's directory.
@@ -79,7 +79,6 @@ class Ingest:
         workers: Workers,
         *,
         options: IngestOptions,
-        published: Published,
         base: bytes = b"",
         progress: Progress | None = None,
         work_dir: Path | None = None,
@@ -91,7 +90,8 @@ class Ingest:
         self._progress = progress
         self._work_dir = work_dir
         self._algorithm = staging.algorithm
-        self._recipe = Recipe(staging.area, published, staging.algorithm, options.compression, options.level)
+        self._recipe = Recipe(staging.area, staging.published, staging.algorithm, options.compression, options.level)
+        self._area = staging.area if isinstance(staging.area, DirectArea) else None
         self._report = IngestReport()
         self._batch: list[tuple[_Pending, int, Part]] = []
         self._batch_bytes = 0
@@ -300,6 +300,10 @@ class Ingest:
         """Enter a file whose objects are all made, and its other names."""
         item, found = pending.item, pending.item.attributes
         self._names.pop(item.path, None)
+        kind = ObjectKind.FILE if len(pending.made) == 1 else ObjectKind.CHUNK
+        for made in pending.made:
+            if made is not None and not made[2] and self._area is not None:
+                self._area.count_on(made[0], kind)  # a worker process cannot tell it
         try:
             self._tx.add_file(
                 self._place(item.path),

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from softman.cvmfs.areas import StagingArea
+from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.errors import FormatError, TooLarge
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind
 
@@ -180,6 +181,14 @@ class StagedStore(Store, Protocol):
 
     def sweep_staged(self, older_than: float) -> int:
         """Remove staging areas in which nothing changed since ``older_than`` (Unix time); how many there were."""
+
+
+@runtime_checkable
+class DirectStore(StagedStore, Protocol):
+    """A store that whoever holds the repository's keys may write objects into, without a stratum 0 in between."""
+
+    def begin_direct(self) -> DirectArea:
+        """Begin a transaction that writes objects to their final place. The caller holds the lock."""
 
 
 def is_name(name: str) -> bool:

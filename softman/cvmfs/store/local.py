@@ -26,6 +26,7 @@ from softman.cvmfs.areas import (
     staged_name,
     sweep_areas,
 )
+from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.errors import HashMismatch, ObjectMissing, StoreError
 from softman.cvmfs.format.hashes import ContentHash, Hasher, ObjectKind
 from softman.cvmfs.format.objects import PIECE_SIZE
@@ -196,6 +197,10 @@ class LocalStore:
     def new_area(self) -> DirectoryArea:
         """See ``StagedStore.new_area``."""
         return DirectoryArea(self.staging_root / new_transaction_id())
+
+    def begin_direct(self) -> DirectArea:
+        """See ``DirectStore.begin_direct``."""
+        return DirectArea.begin(self.root)
 
     @contextmanager
     def open_staged(self, transaction: str, name: str) -> Iterator[Readable]:

@@ -29,7 +29,8 @@ from softman.cvmfs.format.manifest import MANIFEST_NAME
 from softman.cvmfs.format.objects import compress_stock
 from softman.cvmfs.format.reflog import REFLOG_NAME, ReferenceKind, Reflog
 from softman.cvmfs.format.whitelist import WHITELIST_NAME
-from softman.cvmfs.repository import MASTER_REPLICA_NAME, Limits, Repository
+from softman.cvmfs.making import MASTER_REPLICA_NAME
+from softman.cvmfs.repository import Limits, Repository
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.transaction import Candidate, Transaction

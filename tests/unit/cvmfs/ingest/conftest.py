@@ -48,7 +48,7 @@ class Site:
         self, source: Path, *, to: str = "", options: IngestOptions | None = None, xattrs: bool = False
     ) -> Publication:
         with open_source(source, with_xattrs=xattrs) as opened:
-            return publish(self.repository, self.store, opened, self.workers, to=to, options=options, now=self.clock)
+            return publish(self.repository, opened, self.workers, to=to, options=options)
 
     @property
     def reader(self) -> RepositoryReader:

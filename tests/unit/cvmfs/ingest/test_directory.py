@@ -240,6 +240,6 @@ def test_a_publish_can_be_stopped_before_it_shows(site: Site, tree: Path) -> Non
         raise Stopped
 
     with open_source(tree) as source, pytest.raises(Stopped):
-        publish(site.repository, site.store, source, site.workers, now=site.clock, accept=refuse)
+        publish(site.repository, source, site.workers, accept=refuse)
     assert site.repository.manifest().revision == 1
     assert site.staged() == []

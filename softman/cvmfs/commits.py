@@ -1,0 +1,120 @@
+"""Making a candidate the next revision. The caller holds the lock, and gives the manifest in force."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from softman.cvmfs.direct import DirectArea
+from softman.cvmfs.errors import (
+    CandidateIncomplete,
+    CandidateRejected,
+    HashMismatch,
+    ObjectMissing,
+    PathError,
+    RevisionConflict,
+)
+from softman.cvmfs.format.hashes import ContentHash, ObjectKind
+from softman.cvmfs.format.manifest import Manifest
+from softman.cvmfs.head import Head
+from softman.cvmfs.inspector import Limits, inspect_staged
+from softman.cvmfs.revisions import read_history
+from softman.cvmfs.staging import check_transaction_id
+from softman.cvmfs.store.base import StagedStore
+from softman.cvmfs.tags import Tagging, advance
+from softman.cvmfs.transaction import Candidate
+
+
+def check_base(current: Manifest, revision: int, root_hash: ContentHash) -> None:
+    """Accept a candidate that was built on the revision in force.
+
+    Raises:
+        RevisionConflict: it was built on another one.
+    """
+    if (current.revision, current.root_hash) != (revision, root_hash):
+        raise RevisionConflict(
+            f"the candidate is based on revision {revision} ({root_hash}), "
+            f"but revision {current.revision} ({current.root_hash}) is in force",
+            current.revision,
+            str(current.root_hash),
+        )
+
+
+def commit_staged(
+    head: Head,
+    store: StagedStore,
+    current: Manifest,
+    candidate: ContentHash,
+    *,
+    transaction: str,
+    limits: Limits,
+    tagging: Tagging,
+) -> Manifest:
+    """Inspect what a publisher staged, promote it, and sign it. Errors are those of ``Repository.commit``."""
+    if candidate.algorithm is not current.root_hash.algorithm:
+        raise CandidateRejected(f"{candidate} is not hashed like the rest of the repository")
+    before = read_history(store, current, work_dir=head.work_dir)
+    following = replace(
+        current, root_hash=candidate, root_size=0, revision=current.revision + 1, published_at=head.not_before(current)
+    )
+    advance(before, following, tagging)  # a tag that is taken is found before anything is stored
+    try:
+        check_transaction_id(transaction)
+        with head.scratch() as work:
+            report = inspect_staged(store, current, candidate, transaction, limits, now=head.seconds(), work=work)
+        _promote(store, transaction, [*report.objects, (candidate, ObjectKind.CATALOG)])
+    except (HashMismatch, PathError) as exc:
+        raise CandidateRejected(str(exc)) from exc
+    following = replace(following, root_size=report.root_size, certificate=head.put_certificate(candidate.algorithm))
+    history = head.put_history(advance(before, following, tagging), current)
+    return head.publish(replace(following, history=history))
+
+
+def commit_direct(
+    head: Head,
+    current: Manifest,
+    candidate: Candidate,
+    area: DirectArea,
+    tagging: Tagging,
+    *,
+    grafted: Iterable[tuple[ContentHash, ObjectKind]] = (),
+) -> Manifest:
+    """Sign what a transaction of our own wrote straight into the storage.
+
+    Args:
+        head: of the repository.
+        current: the manifest in force.
+        candidate: its catalogs are in the storage already, like all that they refer to.
+        area: of the transaction.
+        tagging: what to call the revision.
+        grafted: objects that the transaction did not see itself.
+
+    Raises:
+        RevisionConflict: the base is not the revision in force.
+        CandidateIncomplete: an object that it counts on is not there (any more).
+        TagError: the tag is there already.
+        StoreUnavailable: the storage cannot be used now.
+    """
+    if current.root_hash == candidate.root_hash:
+        return current
+    check_base(current, candidate.base_revision, candidate.base_root_hash)
+    algorithm = current.root_hash.algorithm
+    following = replace(
+        current,
+        root_hash=candidate.root_hash,
+        root_size=candidate.root_size,
+        revision=current.revision + 1,
+        published_at=head.not_before(current),
+    )
+    history = advance(read_history(head.store, current, work_dir=head.work_dir), following, tagging)
+    area.confirm(algorithm)
+    for content, kind in grafted:
+        if not head.store.is_stored(content, kind):
+            raise CandidateIncomplete(f"{content.object_path(kind)}, which was grafted, is not stored")
+    following = replace(following, certificate=head.put_certificate(algorithm))
+    return head.publish(replace(following, history=head.put_history(history, current)))
+
+
+def _promote(store: StagedStore, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:
+    try:
+        store.promote_staged(transaction, objects)
+    except ObjectMissing as exc:
+        raise CandidateIncomplete(str(exc)) from exc

@@ -1,0 +1,24 @@
+"""Opening what is to be published."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from softman.cvmfs.ingest.directory import DirectorySource
+from softman.cvmfs.ingest.items import Source
+from softman.cvmfs.ingest.tar import TarSource
+
+
+@contextmanager
+def open_source(place: Path, *, with_xattrs: bool = False) -> Iterator[Source]:
+    """What lies at ``place``: a directory, or else a tar archive.
+
+    Args:
+        place: a path of this machine.
+        with_xattrs: publish extended attributes of the user name space.
+    """
+    source = (DirectorySource if place.is_dir() else TarSource)(place, with_xattrs=with_xattrs)
+    try:
+        yield source
+    finally:
+        source.close()

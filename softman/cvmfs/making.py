@@ -1,0 +1,48 @@
+"""The first revision of a repository: an empty root directory."""
+
+import sqlite3
+from contextlib import closing
+
+from softman.cvmfs.format.catalog_writer import create_catalog, root_entry
+from softman.cvmfs.format.hashes import HashAlgorithm, ObjectKind
+from softman.cvmfs.format.manifest import Manifest
+from softman.cvmfs.format.objects import compress, compress_stock
+from softman.cvmfs.head import Head
+
+MASTER_REPLICA_NAME = ".cvmfs_master_replica"
+"""Its existence allows stratum 1 servers to replicate the repository."""
+_MASTER_REPLICA_TEXT = b"This file marks the repository as replicatable to stratum 1 servers\n"
+_METAINFO = b"{}"
+
+
+def make_repository(head: Head, *, ttl: int, whitelist_days: int, algorithm: HashAlgorithm) -> Manifest:
+    """Make the repository of ``head``, empty, and sign it. The caller holds the lock.
+
+    Args:
+        head: of a store without a manifest.
+        ttl: seconds after which clients look for a new revision.
+        whitelist_days: validity of the whitelist.
+        algorithm: what objects are to be named by.
+    """
+    now = head.seconds()
+    with head.scratch() as work:
+        path = work / "root.db"
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            catalog = create_catalog(connection, root_entry(now))
+            catalog.finish(revision=1, last_modified=now, previous=None, ttl=ttl)
+        database = path.read_bytes()
+    head.sign_whitelist(algorithm, whitelist_days)
+    head.store.put(MASTER_REPLICA_NAME, _MASTER_REPLICA_TEXT)
+    return head.publish(
+        Manifest(
+            root_hash=head.put(compress(database), algorithm, ObjectKind.CATALOG),
+            root_size=len(database),
+            ttl=ttl,
+            revision=1,
+            repository=head.name,
+            certificate=head.put_certificate(algorithm),
+            published_at=now,
+            garbage_collectable=True,
+            metainfo=head.put(compress_stock(_METAINFO), algorithm, ObjectKind.METAINFO),
+        )
+    )
