@@ -9,8 +9,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from softman.adapters.clockwork import RedisClockwork
 from softman.adapters.pending import RedisPendingKeys
-from softman.adapters.ports import CommitDoor, KeyVault, PendingKeys, Records, Registry
+from softman.adapters.ports import Clockwork, CommitDoor, KeyVault, PendingKeys, Records, Registry
 from softman.adapters.records import RedisRecords
 from softman.adapters.redis_client import redis_client
 from softman.adapters.registry import VaultRegistry
@@ -55,6 +56,12 @@ def pending(settings: Settings) -> PendingKeys:
 def records(settings: Settings) -> Records:
     """Progress and reports, in Redis."""
     return RedisRecords(redis_client(settings.redis_url.get_secret_value()))
+
+
+@cache
+def clockwork(settings: Settings) -> Clockwork:
+    """What beats share, in Redis."""
+    return RedisClockwork(redis_client(settings.redis_url.get_secret_value()))
 
 
 def stratum0(settings: Settings) -> Stratum0:

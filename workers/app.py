@@ -18,7 +18,7 @@ POOLS = (stratum0, commit, connector, publisher)
 
 
 def beat_settings(chosen: Settings) -> dict[str, Any]:
-    """The Celery settings of beat: its table, and its memory of last runs in the state directory."""
+    """The Celery settings of beat: its table, and the scheduler that shares it with other beats."""
     return {
         "beat_schedule": {
             periodic.entry: {
@@ -29,8 +29,7 @@ def beat_settings(chosen: Settings) -> dict[str, Any]:
             }
             for periodic in SCHEDULE
         },
-        "beat_scheduler": "workers.pool:BeatScheduler",
-        "beat_schedule_filename": str(chosen.state_dir / "beat-schedule"),
+        "beat_scheduler": "workers.beat:SharedScheduler",
     }
 
 

@@ -1,10 +1,8 @@
 """Celery applications for worker processes: one per pool, with the bodies of its own queues and no others."""
 
-from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
-from celery.beat import PersistentScheduler
 
 from softman.errors import PermanentError, TransientError
 from softman.log import bind_context, clear_context, configure_logging
@@ -85,14 +83,3 @@ def _bind_log_context(task_id: str = "", task: Any = None, **_: Any) -> None:
 @signals.task_postrun.connect(dispatch_uid="softman.clear_log_context")
 def _clear_log_context(**_: Any) -> None:
     clear_context()
-
-
-class BeatScheduler(PersistentScheduler):
-    """Celery's scheduler, which remembers its last runs in a file; the file's folder is made when it is not there."""
-
-    schedule_filename: str
-
-    def setup_schedule(self) -> None:
-        """Open the file and take in the table."""
-        Path(self.schedule_filename).parent.mkdir(parents=True, exist_ok=True)
-        super().setup_schedule()

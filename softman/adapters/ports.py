@@ -216,3 +216,23 @@ class DeadLetters(Protocol):
             InvalidInput: a letter shall go back whose queue is not known.
             ServiceUnavailable: the broker does not answer; those decided on before are done.
         """
+
+
+class Clockwork(Protocol):
+    """What several beats share, so that they keep one schedule. A cache: a flush costs a task asked for twice."""
+
+    def claim(self, entry: str, seconds: float) -> float:
+        """Take the present turn of an entry that is due every ``seconds``.
+
+        Returns:
+            0 when the turn is the caller's; otherwise another has taken it, and the next is due in so many seconds.
+        """
+
+    def give_back(self, entry: str) -> None:
+        """The turn just taken came to nothing: it is due again, for anybody."""
+
+    def alive(self, name: str) -> None:
+        """The beat of this name runs."""
+
+    def beats(self) -> dict[str, float]:
+        """Beats that were alive lately, and how many seconds ago."""

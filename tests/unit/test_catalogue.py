@@ -82,5 +82,4 @@ def test_beat_takes_cadences_from_the_settings_and_lets_nothing_pile_up() -> Non
     assert schedule["reconcile"]["schedule"] == 60
     assert schedule["drain"]["schedule"] == 5
     assert all(entry["options"]["expires"] == entry["schedule"] for entry in schedule.values())
-    assert table["beat_schedule_filename"].startswith(str(Settings().state_dir))
     assert workers.app.app.conf.beat_schedule.keys() == schedule.keys()

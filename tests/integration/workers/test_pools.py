@@ -110,14 +110,3 @@ def test_a_task_of_another_pool_is_kept(bench: Any) -> None:
     assert letter.headers["task"] == "softman.provision"
     assert REASON_HEADER in letter.headers or letter.headers["x-death"][0]["reason"] == "rejected"
     assert worker.alive()
-
-
-def test_beat_asks_and_keeps_its_memory_in_the_state_directory(bench: Any) -> None:
-    beat = bench.spawn("-A", "workers.app", "beat", SOFTMAN_DRAIN_SECONDS="1")
-    bench.wait(lambda: bench.depth(PUBLISHER) >= 2, "it has asked twice", still_possible=beat.alive)
-    drains = bench.take(PUBLISHER)
-    assert {message.headers["task"] for message in drains} == {"softman.drain"}
-    assert all(message.headers["expires"] for message in drains)
-    assert all("expiration" not in message.properties for message in drains)
-    assert list((bench.directory / "state").glob("beat-schedule*"))
-    beat.stop()
