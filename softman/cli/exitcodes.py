@@ -64,6 +64,7 @@ OUTCOMES: dict[type[Exception], Outcome] = {
     cvmfs.PathError: Outcome(43, "softman ls shows what there is"),
     cvmfs.RepositoryExists: Outcome(44, "keep it, or choose another name"),
     cvmfs.RevisionConflict: Outcome(45, _WAIT),
+    cvmfs.PathConflict: Outcome(51, "look at what the other one published, then publish again"),
     cvmfs.CandidateRejected: Outcome(46, "nothing was published; correct what the message names"),
     cvmfs.CandidateIncomplete: Outcome(50, _WAIT),
     cvmfs.TagError: Outcome(47, "softman repo tag shows what there is"),

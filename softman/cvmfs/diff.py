@@ -91,6 +91,13 @@ def differences(old: Snapshot, new: Snapshot, path: str | bytes = b"") -> Iterat
     return _walk(old, new, top)
 
 
+def aspects(old: Entry, new: Entry) -> tuple[Aspect, ...]:
+    """In what two entries differ; what follows from another type is not named."""
+    if stat.S_IFMT(old.mode) != stat.S_IFMT(new.mode):
+        return (Aspect.TYPE,)
+    return tuple(aspect for aspect, value in _ASPECTS if value(old) != value(new))
+
+
 def _walk(old: Snapshot, new: Snapshot, top: _Pair) -> Iterator[Difference]:
     if old.manifest.root_hash == new.manifest.root_hash:
         return
@@ -112,9 +119,7 @@ def _compare(old: Entry | None, new: Entry | None) -> Difference | None:
         return None if new is None else Added(new.path, new)
     if new is None:
         return Removed(old.path, old)
-    if stat.S_IFMT(old.mode) != stat.S_IFMT(new.mode):
-        return Changed(new.path, old, new, (Aspect.TYPE,))
-    what = tuple(aspect for aspect, value in _ASPECTS if value(old) != value(new))
+    what = aspects(old, new)
     return Changed(new.path, old, new, what) if what else None
 
 

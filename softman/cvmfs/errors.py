@@ -18,6 +18,7 @@
     ├── PathError                a repository path does not exist, has the wrong type or an illegal form
     ├── RepositoryExists         create: the storage already holds a repository with other keys
     ├── RevisionConflict         the base of a candidate is not the current revision
+    │   └── PathConflict         a revision published meanwhile changed the same path
     ├── CandidateRejected        a candidate breaks a rule; nothing was published
     │   └── CandidateIncomplete  it counts on an object that is neither staged nor stored; staging it anew may succeed
     ├── TagError                 a tag is not there, is there already, or cannot have its name
@@ -136,6 +137,22 @@ class RevisionConflict(CvmfsError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class PathConflict(RevisionConflict):
+    """A transaction changed a path that a revision published meanwhile changed, too; nothing was published.
+
+    Args:
+        message: what happened.
+        path: where.
+    """
+
+    code = "path-conflict"
+
+    def __init__(self, message: str, path: bytes = b"") -> None:
+        super().__init__(message)
+        self.args = (message, path)
+        self.path = path
 
 
 class CandidateRejected(CvmfsError):

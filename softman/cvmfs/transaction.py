@@ -62,6 +62,9 @@ class Transaction:
         work_dir: for scratch files; None takes the system's temporary directory.
         balance: limits between which catalogs are split and merged automatically; None leaves them alone.
 
+    Attributes:
+        editor: changes entries as they are, without the rules for new ones; for other modules of this library.
+
     Raises:
         FormatError: the root catalog cannot be read, or is of a schema revision that cannot be written.
     """
@@ -84,7 +87,7 @@ class Transaction:
         self._matched: set[bytes] = set()
         self._directory = Path(tempfile.mkdtemp(prefix="softman-transaction-", dir=work_dir))
         self._tree = CatalogTree(snapshot, self._directory)
-        self._editor = Editor(self._tree, now=self._seconds, directory_made=self._directory_made)
+        self.editor = Editor(self._tree, now=self._seconds, directory_made=self._directory_made)
         try:
             self._tree.writer(self._tree.root)
         except BaseException:
@@ -111,7 +114,7 @@ class Transaction:
 
     def lookup(self, path: str | bytes) -> Entry | None:
         """The entry at ``path`` as of now, or None."""
-        return self._editor.lookup(repository_path(path))
+        return self.editor.lookup(repository_path(path))
 
     def listdir(self, path: str | bytes) -> Iterator[Entry]:
         """The entries of a directory in the order of their names' bytes.
@@ -119,7 +122,7 @@ class Transaction:
         Raises:
             PathError: there is no such directory.
         """
-        return self._editor.listdir(repository_path(path))
+        return self.editor.listdir(repository_path(path))
 
     def walk(self, path: str | bytes = b"") -> Iterator[Entry]:
         """Everything below a directory, depth first, children in the order of their names' bytes.
@@ -137,7 +140,7 @@ class Transaction:
                 continue
             yield entry
             if entry.is_dir and not entry.is_bind_mountpoint:
-                pending.append(self._editor.listdir(entry.path))
+                pending.append(self.editor.listdir(entry.path))
 
     def add_file(
         self,
@@ -164,7 +167,7 @@ class Transaction:
             FormatError: extended attributes or times that the format cannot hold.
         """
         where, algorithm = self._writable(path, is_file=True), self._staging.algorithm
-        self._editor.put(file_entry(where, stored, mode, algorithm, mtime=mtime, mtime_ns=mtime_ns, xattrs=xattrs))
+        self.editor.put(file_entry(where, stored, mode, algorithm, mtime=mtime, mtime_ns=mtime_ns, xattrs=xattrs))
 
     def add_directory(
         self,
@@ -181,7 +184,7 @@ class Transaction:
         """
         entry = directory_entry(self._writable(path), mode)
         when = self._seconds() if mtime is None else mtime
-        self._editor.put(replace(entry, mtime=when, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
+        self.editor.put(replace(entry, mtime=when, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
 
     def add_symlink(
         self,
@@ -198,7 +201,7 @@ class Transaction:
         ``PathError``.
         """
         entry = symlink_entry(self._writable(path), target)
-        self._editor.put(replace(entry, mtime=mtime, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
+        self.editor.put(replace(entry, mtime=mtime, mtime_ns=mtime_ns, xattrs=dict(xattrs)))
 
     def add_hardlink(self, path: str | bytes, target: str | bytes) -> None:
         """Make ``path`` another name of the file or symbolic link at ``target``, in the same directory.
@@ -208,7 +211,7 @@ class Transaction:
         Raises:
             PathError: ``target`` is no file or link, or in another directory; ``path`` is a directory.
         """
-        self._editor.link(repository_path(target), self._writable(path, is_file=True))
+        self.editor.link(repository_path(target), self._writable(path, is_file=True))
 
     def graft(
         self,
@@ -256,7 +259,7 @@ class Transaction:
         """The rules for catalogs that hold now."""
         if self._dirtab is None:
             self._dirtab = Dirtab()
-            entry = self._editor.lookup(DIRTAB_PATH)
+            entry = self.editor.lookup(DIRTAB_PATH)
             if entry is not None and entry.is_file and entry.size <= MAX_DIRTAB_SIZE:
                 self._dirtab = Dirtab.parse(b"".join(self._snapshot.read_entry(entry)))
         return self._dirtab
@@ -274,7 +277,7 @@ class Transaction:
             raise FormatError(f".cvmfsdirtab has {len(content)} bytes; {MAX_DIRTAB_SIZE} are possible")
         self._dirtab, self._dirtab_is_new = Dirtab.parse(content), True
         stored = self._staging.write_object([content])
-        self._editor.put(file_entry(DIRTAB_PATH, stored, 0o644, self._staging.algorithm, mtime=mtime))
+        self.editor.put(file_entry(DIRTAB_PATH, stored, 0o644, self._staging.algorithm, mtime=mtime))
 
     def set_xattrs(self, path: str | bytes, xattrs: Mapping[bytes, bytes]) -> None:
         """Replace the extended attributes of an entry; the root has them too.
@@ -286,7 +289,7 @@ class Transaction:
         entry = self._there(path)
         # A hard link with attributes of its own cannot stay in its group: members have the same data.
         linkcount = entry.linkcount if entry.is_dir else 1
-        self._editor.put(replace(entry, xattrs=dict(xattrs), hardlink_group=0, linkcount=linkcount))
+        self.editor.put(replace(entry, xattrs=dict(xattrs), hardlink_group=0, linkcount=linkcount))
 
     def rename(self, path: str | bytes, target: str | bytes) -> None:
         """Move an entry, a directory with everything below it. Its owner becomes root.
@@ -302,7 +305,7 @@ class Transaction:
         if DIRTAB_PATH in {entry.path, place} or not entry.path:
             raise PathError(f"{entry.path or place!r} cannot be moved")
         if entry.path != place:
-            move(self._editor, entry, place)
+            move(self.editor, entry, place)
 
     def remove(self, path: str | bytes) -> None:
         """Remove an entry, a directory with everything below it, nested catalogs included. Its parents stay.
@@ -315,7 +318,7 @@ class Transaction:
             raise PathError("the root of the repository cannot be removed")
         if entry.path == DIRTAB_PATH:
             self._dirtab = Dirtab()
-        self._editor.remove(entry)
+        self.editor.remove(entry)
 
     def remove_empty_parents(self, path: str | bytes, keep: Callable[[Entry], bool]) -> None:
         """Remove the directories above ``path`` that are empty, from below, up to the first that ``keep`` wants.
@@ -328,12 +331,12 @@ class Transaction:
         """
         parent = repository_path(path).rpartition(b"/")[0]
         while parent:
-            entry = self._editor.lookup(parent)
+            entry = self.editor.lookup(parent)
             if entry is not None:  # one that is gone already may have been the last in its own parent
                 bind = entry.is_bind_mountpoint
-                if not entry.is_dir or bind or not self._editor.is_empty(parent) or keep(entry):
+                if not entry.is_dir or bind or not self.editor.is_empty(parent) or keep(entry):
                     return
-                self._editor.remove(entry)
+                self.editor.remove(entry)
             parent = parent.rpartition(b"/")[0]
 
     def seal(self) -> Candidate | None:
@@ -348,30 +351,29 @@ class Transaction:
         """
         if not self._tree.differs():
             return None
-        manifest, now = self._snapshot.manifest, self._seconds()
+        now = self._seconds()
         self._add_markers(now)
         nesting = Nesting(self._tree, self._staging.algorithm)
-        nesting.follow_markers(self._editor.marked)
+        nesting.follow_markers(self.editor.marked)
         if self._balance is not None:
             balance_catalogs(self._tree, nesting, self._balance, empty=self._empty_file(), now=now)
         root = self._tree.write(self._staging, now=now)
-        return Candidate(manifest.revision, manifest.root_hash, root.hash, root.size)
+        return Candidate(self._snapshot.manifest.revision, self._snapshot.manifest.root_hash, root.hash, root.size)
 
     def _add_markers(self, now: int) -> None:
         """Put a marker in each directory that the dirtab wants a catalog for, as far as that can have changed."""
-        wanted = {path for path in self._editor.marked if self.dirtab().matches(path)} if self._editor.marked else set()
+        wanted = {path for path in self.editor.marked if self.dirtab().matches(path)} if self.editor.marked else set()
         wanted |= self._matched
         if self._dirtab_is_new:
             wanted.update(self.dirtab().find(self._subdirectories))
         for directory in sorted(wanted):
-            entry = self._editor.lookup(directory)
+            entry = self.editor.lookup(directory)
             marker = directory + b"/" + MARKER
-            if entry is None or not entry.is_dir or entry.is_bind_mountpoint or self._editor.lookup(marker) is not None:
-                continue
-            self._editor.put(marker_entry(marker, self._empty_file(), now))
+            if entry is not None and entry.is_dir and not entry.is_bind_mountpoint and not self.editor.lookup(marker):
+                self.editor.put(marker_entry(marker, self._empty_file(), now))
 
     def _subdirectories(self, path: bytes) -> list[bytes]:
-        return [e.name for e in self._editor.listdir(path) if e.is_dir and not e.is_bind_mountpoint]
+        return [e.name for e in self.editor.listdir(path) if e.is_dir and not e.is_bind_mountpoint]
 
     def _directory_made(self, path: bytes) -> None:
         if self.dirtab().matches(path):
@@ -389,7 +391,7 @@ class Transaction:
 
     def _there(self, path: str | bytes) -> Entry:
         where = repository_path(path)
-        entry = self._editor.lookup(where)
+        entry = self.editor.lookup(where)
         if entry is None:
             raise PathError(f"{where!r} does not exist")
         return entry
