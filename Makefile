@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+# Tests on all cores, up to four; those that share a stack stay together (tests/conftest.py). ARGS=-n0 turns it off.
+PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help setup venv demo up down test unit compat chaos lint types layers bench lock
@@ -29,10 +31,10 @@ down: venv ## stop it
 	@$(RUN) $(BIN)/softman down $(ARGS)
 
 test: setup lint types layers ## everything: lint, types, layers and all tests, on the real servers
-	@$(RUN) SOFTMAN_REQUIRE_STACK=1 $(BIN)/pytest $(ARGS)
+	@$(RUN) SOFTMAN_REQUIRE_STACK=1 $(BIN)/pytest $(PARALLEL) $(ARGS)
 
 unit: venv ## the quick unit tests, which need no servers (under a minute; make test runs all)
-	@$(RUN) $(BIN)/pytest -m 'not stack and not compat and not slow' tests/unit $(ARGS)
+	@$(RUN) $(BIN)/pytest $(PARALLEL) -m 'not stack and not compat and not slow' tests/unit $(ARGS)
 
 compat: setup ## tests against the official CernVM-FS tools on the PATH
 	@$(RUN) SOFTMAN_REQUIRE_STACK=1 $(BIN)/pytest -m compat tests/compat $(ARGS)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 
 from softman.standalone.packages import install_command, missing_packages
@@ -33,6 +34,8 @@ def _scrub() -> None:
         del os.environ[name]
 
 
+hypothesis.settings.register_profile("softman", derandomize=True, deadline=None)  # the same examples on any machine
+hypothesis.settings.load_profile("softman")
 _scrub()  # before any test module is imported: some libraries read the environment at import
 
 
@@ -57,11 +60,36 @@ def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(socket.socket, method, refuse)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever asks for the stack is marked so, that ``-m "not stack"`` leaves it out."""
+    """Mark who asks for the stack, that ``-m "not stack"`` leaves it out, and share the tests out among processes.
+
+    Tests of one group run one after the other in one process (``--dist loadgroup``), so that each kind of stack is
+    started once. The groups, which take minutes, come first, and single tests fill what is left of the time.
+    """
     for item in items:
-        if isinstance(item, pytest.Function) and {"stack", "stack_packages", "site"} & set(item.fixturenames):
+        group = _group(item)
+        if group is not None:
             item.add_marker(pytest.mark.stack)
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: _GROUPS.index(_group(item)))
+
+
+_GROUPS = ("site", "stack", "own", None)
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Which stack a test works on: the one with all workers, the one of bare servers, or one of its own."""
+    fixtures = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
+    if item.path.is_relative_to(_UNIT):  # whose fixtures may have the same names
+        return None
+    if "site" in fixtures:
+        return "site"
+    if "stack" in fixtures:
+        return "stack"
+    if "stack_packages" in fixtures:
+        return "own"
+    return None if item.get_closest_marker("stack") is None else "stack"
 
 
 def _unavailable(reason: str) -> NoReturn:

@@ -66,6 +66,12 @@ class Site:
         return list((self.root / "data" / "txn").iterdir())
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Whoever publishes is slow: pytest asks this for the tests of this folder only."""
+    if isinstance(item, pytest.Function) and "site" in item.fixturenames:
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def keys() -> RepositoryKeys:
     return generate_keys(NAME, START)
