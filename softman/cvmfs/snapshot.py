@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, NamedTuple, Self
 
 from softman.cvmfs.catalogs import CatalogCache
 from softman.cvmfs.errors import FormatError, PathError
@@ -15,8 +15,15 @@ from softman.cvmfs.format.catalog import CatalogReader, NestedCatalog
 from softman.cvmfs.format.entry import Entry, Flag
 from softman.cvmfs.format.hashes import ObjectKind
 from softman.cvmfs.format.manifest import Manifest
+from softman.cvmfs.format.rows import Order
 from softman.cvmfs.paths import MAX_PATH, repository_path
 from softman.cvmfs.store.base import ReadableStore
+
+_DIRECTORY = Flag.DIRECTORY.value
+_NESTED = Flag.NESTED_MOUNTPOINT.value
+_BIND = Flag.BIND_MOUNTPOINT.value
+_MAX_NESTED: Final = 200
+"""How deep catalogs may be nested: all on the way are open, and one of a few levels is the rule."""
 
 
 class Snapshot:
@@ -122,17 +129,23 @@ class Snapshot:
             FormatError: a row or a catalog breaks the format.
             VerificationError: a catalog is not the one that was named.
         """
-        entry = self.lookup(path)
-        if not entry.is_dir:
-            raise PathError(f"{_shown(entry.path)} is not a directory")
-        return self._children(entry, hidden=hidden)
+        return self._children(self._directory_at(path), hidden=hidden)
 
-    def walk(self, path: str | bytes = b"", *, hidden: bool = False) -> Iterator[Entry]:
-        """Everything below a directory, depth first, nested catalogs included; children as in ``listdir``.
+    def walk(self, path: str | bytes = b"", *, hidden: bool = False, order: Order = Order.NAME) -> Iterator[Entry]:
+        """Everything below a directory, depth first, nested catalogs included.
 
-        Args and errors are those of ``listdir``.
+        Memory is bounded by the depth of the tree, not by its size or that of a directory.
+
+        Args:
+            path: of the directory.
+            hidden: also those entries that clients do not list.
+            order: of the entries of a directory. With ``Order.KEY`` the whole walk is in the order of an S3 listing:
+                that of the bytes of paths, those of directories with a slash at the end.
+
+        Raises:
+            CvmfsError: as ``listdir``.
         """
-        return self._walk(self.listdir(path, hidden=hidden), hidden=hidden)
+        return self._walk(self._directory_at(path), _Way(order, 0 if hidden else Flag.HIDDEN.value))
 
     def read_file(self, path: str | bytes) -> Iterator[bytes]:
         """The content of a regular file, in pieces of bounded size.
@@ -179,28 +192,55 @@ class Snapshot:
                 chunk.hash, ObjectKind.CHUNK, size=chunk.size, compression=entry.compression
             )
 
+    def _directory_at(self, path: str | bytes) -> Entry:
+        entry = self.lookup(path)
+        if not entry.is_dir:
+            raise PathError(f"{_shown(entry.path)} is not a directory")
+        return entry
+
     def _children(self, directory: Entry, *, hidden: bool) -> Iterator[Entry]:
-        if directory.flags & Flag.BIND_MOUNTPOINT.value:
-            return  # shows another revision; no part of this one
-        if len(directory.path) > MAX_PATH:  # no client could enter it; a walk would go on and on
-            raise FormatError(f"{_shown(directory.path[:80])}...: the path has more than {MAX_PATH} bytes")
+        if not _can_be_entered(directory):
+            return
         with self._catalog_of(directory.path) as catalog:
-            if directory.flags & Flag.NESTED_MOUNTPOINT.value and catalog.root_path != directory.path:
-                raise FormatError(f"{_shown(directory.path)} is a mountpoint without a nested catalog")
+            if directory.flags & _NESTED and catalog.root_path != directory.path:
+                raise _without_catalog(directory)
             for entry in catalog.listdir(directory.path):
                 if hidden or not entry.is_hidden:
                     yield entry
 
-    def _walk(self, top: Iterator[Entry], *, hidden: bool) -> Iterator[Entry]:
-        pending = [top]
+    def _walk(self, top: Entry, way: "_Way") -> Iterator[Entry]:
+        if _can_be_entered(top):
+            with self._catalog_of(top.path) as catalog:
+                if top.flags & _NESTED and catalog.root_path != top.path:
+                    raise _without_catalog(top)
+                yield from self._walk_catalog(catalog, top, way)
+
+    def _walk_catalog(self, catalog: CatalogReader, top: Entry, way: "_Way", depth: int = 0) -> Iterator[Entry]:
+        """What is below ``top``, which is in ``catalog``. Every entry passes here, so this is kept short."""
+        if depth > _MAX_NESTED:
+            raise FormatError(f"{_shown(top.path[:80])}...: more than {_MAX_NESTED} catalogs inside each other")
+        order, left_out = way.order, way.left_out
+        has_nested = next(catalog.nested(), None) is not None
+        pending = [catalog.listdir(top.path, order)]
         while pending:
-            entry = next(pending[-1], None)
-            if entry is None:
+            for entry in pending[-1]:
+                flags = entry.flags
+                if flags & left_out:
+                    continue
+                yield entry
+                if not flags & _DIRECTORY or not _can_be_entered(entry):
+                    continue
+                nested = catalog.nested_at(entry.path) if has_nested else None
+                if nested is not None:
+                    with self._cache.use(catalog, nested) as below:
+                        yield from self._walk_catalog(below, entry, way, depth + 1)
+                elif flags & _NESTED:
+                    raise _without_catalog(entry)
+                else:
+                    pending.append(catalog.listdir(entry.path, order))
+                    break
+            else:
                 pending.pop()
-                continue
-            yield entry
-            if entry.is_dir:
-                pending.append(self._children(entry, hidden=hidden))
 
     @contextmanager
     def _catalog_of(self, directory: bytes) -> Iterator[CatalogReader]:
@@ -210,6 +250,25 @@ class Snapshot:
             while (nested := catalog.nested_above(directory)) is not None:
                 catalog = using.enter_context(self._cache.use(catalog, nested))
             yield catalog
+
+
+class _Way(NamedTuple):
+    """How a walk goes. ``left_out`` are flags of entries that do not show."""
+
+    order: Order
+    left_out: int
+
+
+def _can_be_entered(directory: Entry) -> bool:
+    if directory.flags & _BIND:
+        return False  # shows another revision; no part of this one
+    if len(directory.path) > MAX_PATH:  # no client could enter it; a walk would go on and on
+        raise FormatError(f"{_shown(directory.path[:80])}...: the path has more than {MAX_PATH} bytes")
+    return True
+
+
+def _without_catalog(directory: Entry) -> FormatError:
+    return FormatError(f"{_shown(directory.path)} is a mountpoint without a nested catalog")
 
 
 def _shown(path: bytes) -> str:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from softman.cvmfs.errors import FormatError, PathError
@@ -16,11 +17,12 @@ from softman.cvmfs.format import xattrs
 from softman.cvmfs.format.counters import CatalogCounters
 from softman.cvmfs.format.entry import Chunk, Entry, Flag, check_name
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, PathHash, parent_hash, path_hash
+from softman.cvmfs.format.rows import MAX_NS, Order, Row, entries_of
 from softman.cvmfs.format.schema import SCHEMA
 
 _GROUP_SHIFT = 32
 _COUNT_MASK = 0xFFFFFFFF
-_MAX_NS = 999_999_999
+_BATCH = 2000
 _INTEGERS = ("hardlinks", "size", "mode", "mtime", "flags", "uid", "gid")
 _REVISION_XATTR = 2
 _REVISION_COUNTERS = 5
@@ -98,18 +100,38 @@ class CatalogReader:
             row = self._db.execute(self._select + "WHERE md5path_1=? AND md5path_2=?", path_hash(path)).fetchone()
         return None if row is None else self.entry_of(row, path.rpartition(b"/")[0] if path else None)
 
-    def listdir(self, path: bytes) -> Iterator[Entry]:
-        """The entries of directory ``path`` in the order of their names' bytes.
+    def listdir(self, path: bytes, order: Order = Order.NAME) -> Iterator[Entry]:
+        """The entries of directory ``path`` in order.
 
         Empty when the catalog knows no such directory, or its content lies in a nested catalog.
 
         Raises:
             FormatError: a row breaks the format.
         """
+        return chain.from_iterable(self._batches(path, order))
+
+    def _batches(self, path: bytes, order: Order) -> Iterator[list[Entry]]:
+        sql = self._select + "WHERE parent_1=? AND parent_2=?"
         with sqlite_errors():
-            rows = self._db.execute(self._select + "WHERE parent_1=? AND parent_2=? ORDER BY name", path_hash(path))
-            for row in rows:
-                yield self.entry_of(row, path)
+            rows = self._db.execute(f"{sql} LIMIT {_BATCH}", path_hash(path)).fetchall()
+        if len(rows) < _BATCH:
+            if rows:
+                yield self._entries(rows, path, order)
+            return
+        with sqlite_errors():  # too many to be sorted here
+            cursor = self._db.execute(f"{sql} ORDER BY {order.value}", path_hash(path))
+        while True:
+            with sqlite_errors():
+                rows = cursor.fetchmany(_BATCH)
+            if not rows:
+                return
+            yield self._entries(rows, path, None)
+
+    def _entries(self, rows: list[Row], path: bytes, order: Order | None) -> list[Entry]:
+        entries = entries_of(rows, path, order, lambda row: self.entry_of(row, path))
+        if entries is None:  # one of these says why
+            entries = [self.entry_of(row, path) for row in rows]
+        return entries
 
     def has_children(self, path: bytes) -> bool:
         """Whether directory ``path`` has entries in this catalog."""
@@ -125,7 +147,8 @@ class CatalogReader:
         """
         sql = self._select + "WHERE parent_1=? AND parent_2=? LIMIT ?"
         with sqlite_errors():
-            return [self.entry_of(row, path) for row in self._db.execute(sql, (*path_hash(path), limit)).fetchall()]
+            rows = self._db.execute(sql, (*path_hash(path), limit)).fetchall()
+        return self._entries(rows, path, None) if rows else []
 
     def row_count(self) -> int:
         """How many entries this catalog has."""
@@ -210,7 +233,7 @@ class CatalogReader:
         for column, value in zip(_INTEGERS, (hardlinks, size, mode, mtime, flags, uid, gid), strict=True):
             if not isinstance(value, int):
                 raise FormatError(f"{path!r}: column {column} of the catalog is no number")
-        if not isinstance(mtimens, int | None) or size < 0 or not 0 <= (mtimens or 0) <= _MAX_NS:
+        if not isinstance(mtimens, int | None) or size < 0 or not 0 <= (mtimens or 0) <= MAX_NS:
             raise FormatError(f"{path!r}: size or nanoseconds of the catalog are out of range")
         if not isinstance(symlink, bytes) or not isinstance(blob, bytes | None):
             raise FormatError(f"{path!r}: symlink or xattr has the wrong type in the catalog")

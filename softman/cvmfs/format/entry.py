@@ -86,7 +86,7 @@ class Chunk:
     hash: ContentHash
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """One file, directory, symbolic link or special file.
 
@@ -110,6 +110,13 @@ class Entry:
     symlink: bytes = b""
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     chunks: tuple[Chunk, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Entry):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in Entry.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # for its dictionary
 
     @property
     def name(self) -> bytes:

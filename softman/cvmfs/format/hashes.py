@@ -6,12 +6,21 @@ Source of the facts: ``cvmfs/crypto/hash.h`` and ``hash.cc`` of CernVM-FS 2.12 (
 import hashlib
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from softman.cvmfs.errors import FormatError
+
+try:  # CPython's own MD5: three times as fast for a path as OpenSSL's, and there in FIPS mode, too
+    from _md5 import md5 as _md5  # type: ignore[import-not-found]
+except ImportError:
+    _md5 = partial(hashlib.md5, usedforsecurity=False)
+
+md5: Callable[[bytes], Any] = _md5
+"""MD5, which the format uses for nothing but the keys of rows."""
 
 Bytes = bytes | bytearray | memoryview
 """What can be hashed and compressed."""
@@ -137,13 +146,14 @@ class PathHash(NamedTuple):
     md5path_2: int
 
 
+_unpack_key = struct.Struct("<qq").unpack
 NO_PARENT = PathHash(0, 0)
 """The parent columns of the repository root's row."""
 
 
 def path_hash(path: bytes) -> PathHash:
     """The key of ``path``: absolute inside the repository, no trailing slash, the root is ``b""``."""
-    return PathHash(*struct.unpack("<qq", hashlib.md5(path, usedforsecurity=False).digest()))
+    return PathHash(*_unpack_key(md5(path).digest()))
 
 
 def parent_hash(path: bytes) -> PathHash:

@@ -12,6 +12,7 @@ from softman.cvmfs import catalogs
 from softman.cvmfs.errors import PathError
 from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.format.hashes import ContentHash
+from softman.cvmfs.format.rows import Order
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.store import MemoryStore
 
@@ -100,6 +101,14 @@ def test_a_walk_is_depth_first_with_children_in_the_order_of_their_bytes(
         below = [entry.path for entry in snapshot.walk("/nested")]
         assert below == [path for path in paths if path.startswith(b"/nested/")]
         assert [entry.name for entry in snapshot.listdir("/pkg")] == [b".cvmfscatalog", b"app", b"empty-nested"]
+
+
+def test_a_walk_in_the_order_of_keys_is_that_of_a_listing(any_repository: "FixtureRepository", tmp_path: Path) -> None:
+    with any_repository.reader(MemoryStore(any_repository.files), tmp_path).snapshot() as snapshot:
+        found = list(snapshot.walk(hidden=True, order=Order.KEY))
+        keys = [entry.path + b"/" if entry.is_dir else entry.path for entry in found]
+        assert keys == sorted(keys)
+        assert sorted(entry.path for entry in found) == sorted(entry.path for entry in snapshot.walk(hidden=True))
 
 
 def test_nested_catalogs_are_fetched_only_when_they_are_entered(

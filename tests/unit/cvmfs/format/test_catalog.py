@@ -132,6 +132,10 @@ FORGED = {
     "hash text": "UPDATE catalog SET hash=5 WHERE name='f'",
     "algorithm": "UPDATE catalog SET flags=flags|0x700 WHERE name='f'",
     "xattr": "UPDATE catalog SET xattr=x'09' WHERE name='f'",
+    "xattr text": "UPDATE catalog SET xattr='a' WHERE name='f'",
+    "xattr too long": "UPDATE catalog SET xattr=x'010101026162' WHERE name='f'",
+    "xattr without a name": "UPDATE catalog SET xattr=x'0101000162' WHERE name='f'",
+    "xattr twice": "UPDATE catalog SET xattr=x'01020100610100' || x'61' WHERE name='f'",
     "elsewhere": "UPDATE catalog SET md5path_1=md5path_1+1 WHERE name='f'",
     "no catalog table": "DROP TABLE catalog",
 }

@@ -1,5 +1,7 @@
 """Flags, kinds and names of entries."""
 
+from dataclasses import FrozenInstanceError, replace
+
 import pytest
 
 from softman.cvmfs.errors import FormatError, PathError
@@ -79,3 +81,14 @@ def test_impossible_names(name: bytes) -> None:
 @pytest.mark.parametrize("name", [b"...", b"n" * 255, b"\xff", b" ", b"-"])
 def test_possible_names(name: bytes) -> None:
     check_name(name)
+
+
+def test_entries_are_equal_by_their_values_and_cannot_be_changed() -> None:
+    entry = Entry(path=b"/f", mode=0o100644, size=0, mtime=0, xattrs={b"a": b"b"})
+    assert entry == Entry(path=b"/f", mode=0o100644, size=0, mtime=0, xattrs={b"a": b"b"})
+    assert entry != replace(entry, size=1)
+    assert entry != "an entry"
+    with pytest.raises(FrozenInstanceError):
+        entry.size = 1  # type: ignore[misc]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(entry)
