@@ -14,7 +14,7 @@ from hashlib import md5
 
 from softman.adapters.ports import Lease
 from softman.adapters.records import MAX_REFUSALS, MAX_TEXT, cut_report
-from softman.errors import Busy, Forbidden, NotFound
+from softman.errors import Busy, Conflict, Forbidden, NotFound
 from softman.model import (
     PUBLISHED_PREFIX,
     BucketObject,
@@ -28,7 +28,8 @@ from softman.model import (
     SyncReport,
 )
 
-_CHUNK = 1024 * 1024
+_CHUNK = 256 * 1024
+_PART = 8 * 1024 * 1024
 
 
 @dataclass
@@ -46,6 +47,7 @@ class MemoryBuckets:
         users: who may own buckets.
         create_missing_users: let ``ensure_bucket`` make owners.
         on_event: called with bucket and key after each change below ``cvmfs/`` of a notified bucket.
+        part: bytes that are read of an object at once.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class MemoryBuckets:
         users: tuple[str, ...] = (),
         create_missing_users: bool = False,
         on_event: Callable[[str, str], None] | None = None,
+        part: int = _PART,
     ) -> None:
+        self._part = part
         self._clock = clock
         self._users = set(users)
         self._create_missing_users = create_missing_users
@@ -86,7 +90,7 @@ class MemoryBuckets:
     def read(self, bucket: str, key: str) -> Iterator["MemoryBody | None"]:
         """See ``BucketReader.read``."""
         found = self._get(bucket).objects.get(key)
-        yield None if found is None else MemoryBody(*found)
+        yield None if found is None else MemoryBody(*found, self._part, lambda: self.head(bucket, key))
 
     def ensure_bucket(self, bucket: str, owner: str) -> bool:
         """See ``BucketConnector.ensure_bucket``."""
@@ -159,14 +163,22 @@ class MemoryBuckets:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBody:
-    """``ObjectBody`` of an object in memory."""
+    """``ObjectBody`` of an object in memory; ``part`` bytes of it are read when it is opened."""
 
     info: BucketObject
     body: bytes = field(repr=False)
+    part: int
+    now: Callable[[], BucketObject | None] = field(repr=False)
 
     def chunks(self) -> Iterator[bytes]:
         """See ``ObjectBody.chunks``."""
-        return (self.body[at : at + _CHUNK] for at in range(0, len(self.body), _CHUNK))
+        for at in range(0, len(self.body), _CHUNK):
+            if at + _CHUNK > self.part:
+                now = self.now()
+                if now is None or now.etag != self.info.etag:
+                    msg = f"{self.info.key} changed while it was read"
+                    raise Conflict(msg)
+            yield self.body[at : at + _CHUNK]
 
 
 @dataclass

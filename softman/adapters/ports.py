@@ -32,7 +32,11 @@ class ObjectBody(Protocol):
         """What the object is, with metadata, as of this read."""
 
     def chunks(self) -> Iterator[bytes]:
-        """The content in pieces of bounded size; once only."""
+        """The content in pieces of bounded size; once only. It is all of one version of the object.
+
+        Raises:
+            Conflict: the object is another one by now, or gone; a small one, read at once, never says so.
+        """
 
 
 class BucketReader(Protocol):

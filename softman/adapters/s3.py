@@ -1,51 +1,61 @@
-"""Reading buckets of Ceph RGW (or any S3 store) with boto3: the publishers' side, no writing.
+"""Reading buckets of Ceph RGW (or any S3 store): the publishers' side, no writing.
+
+Objects and listings come over lean clients of their own (``s3_get``, ``s3_http``), the rest over boto3.
 
 ``LastModified`` is cut to whole seconds everywhere: a HEAD or GET says it in seconds (RFC 9110), a listing in
 milliseconds, and the two must be equal for an object that did not change.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from botocore.exceptions import ClientError
 
 from softman.adapters.errormap import translated
 from softman.adapters.s3_client import S3_TABLE, S3Access, code_of, s3_client, status_of
+from softman.adapters.s3_get import GET_TABLE, Answer, ObjectHttp
 from softman.adapters.s3_http import SignedHttp
 from softman.adapters.s3_listing import Page, parse_page
-from softman.errors import ServiceUnavailable, SoftmanError
+from softman.errors import Conflict, ServiceUnavailable
 from softman.model import BucketObject
 from softman.settings import S3Settings
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
-CHUNK = 1024 * 1024
-"""Bytes of an object body in memory at once."""
 PAGE = 1000
 """Keys of a listing page, the most that S3 gives."""
+PART = 8 * 1024 * 1024
+"""Bytes of the parts in which large objects are read."""
+_AHEAD = 2
+"""Parts of an object that are read at the same time, ahead of the one in use."""
+_META = "x-amz-meta-"
 _NOT_FOUND = 404
-
-_DRAINED = 256 * 1024
-"""Bodies of up to so many bytes are read to their end, so that their connection serves the next request."""
+_CHANGED = frozenset({412, 416})
+"""What a read of the rest is answered with when the object is another one, perhaps a shorter one."""
 
 
 class S3Buckets:
-    """``BucketReader`` on boto3. Threads may share it.
+    """``BucketReader`` on an object store. Threads may share it.
 
     Args:
         access: the object store and the reader's credential.
         threads: how many threads read at once; the connection pool has room for them.
         page: keys of a listing page, for tests.
+        part: bytes of the parts in which large objects are read, for tests.
     """
 
-    def __init__(self, access: S3Access, *, threads: int = 8, page: int = PAGE) -> None:
+    def __init__(self, access: S3Access, *, threads: int = 8, page: int = PAGE, part: int = PART) -> None:
         self._client: S3Client = s3_client(access, connections=threads)
         self._http = SignedHttp(access, connections=threads)
+        self._objects = ObjectHttp(access)
         self._page_size = page
+        self._part = part
 
     @classmethod
     def from_settings(cls, settings: S3Settings, *, threads: int) -> Self:
@@ -90,7 +100,7 @@ class S3Buckets:
         """
         with translated(S3_TABLE, f"look up an object of bucket {bucket}"):
             try:
-                return _from_headers(key, self._client.head_object(Bucket=bucket, Key=key))
+                return _from_head(key, self._client.head_object(Bucket=bucket, Key=key))
             except ClientError as exc:
                 if status_of(exc) != _NOT_FOUND:
                     raise
@@ -100,62 +110,81 @@ class S3Buckets:
 
     @contextmanager
     def read(self, bucket: str, key: str) -> Iterator["S3Body | None"]:
-        """See ``BucketReader.read``; the rest of a large body that is not read is not transferred.
+        """See ``BucketReader.read``; of a large object, what is not read is hardly transferred.
 
         Raises:
             NotFound: the bucket does not exist.
         """
-        with translated(S3_TABLE, f"read an object of bucket {bucket}"):
+        with translated(GET_TABLE, f"read an object of bucket {bucket}"):
             try:
-                answer: Any = self._client.get_object(Bucket=bucket, Key=key)
+                answer = self._objects.get(bucket, key, limit=self._part)
             except ClientError as exc:
-                answer = self._missing(exc, bucket)
-        if answer is None:
-            yield None
-            return
-        info = _from_headers(key, answer)
-        with closing(answer["Body"]) as stream:
-            yield S3Body(info, stream, bucket)
-            if info.size <= _DRAINED:  # reading the rest of a small one is cheaper than a new connection
-                with suppress(SoftmanError), translated(S3_TABLE, "read on"):
-                    stream.read()
-
-    @staticmethod
-    def _missing(exc: ClientError, bucket: str) -> None:
-        if code_of(exc) == "NoSuchKey":
-            return
-        if status_of(exc) == _NOT_FOUND and not code_of(exc):
-            # A proxy on the way, not the object store: never a reason to take a file for deleted.
-            msg = f"cannot read bucket {bucket}: the answer 404 is not one of an object store"
-            raise ServiceUnavailable(msg) from exc
-        raise exc
+                if not _is_missing(exc, bucket):
+                    raise
+                answer = None
+        yield None if answer is None else S3Body(self._objects, bucket, key, answer, self._part)
 
 
 class S3Body:
-    """``ObjectBody`` on the stream of a GET."""
+    """``ObjectBody`` whose beginning is read; the rest comes in parts, some of them ahead.
 
-    def __init__(self, info: BucketObject, stream: "StreamingBody", bucket: str) -> None:
-        self._info = info
-        self._stream = stream
-        self._bucket = bucket
+    Args:
+        objects: where the rest is read.
+        bucket: the bucket's name.
+        key: the object's.
+        answer: to the first GET.
+        part: bytes of a part.
+    """
 
-    @property
-    def info(self) -> BucketObject:
+    def __init__(self, objects: ObjectHttp, bucket: str, key: str, answer: Answer, part: int) -> None:
+        self.info = _from_headers(bucket, key, answer)
         """What the object is, from the headers of the GET itself."""
-        return self._info
+        self._objects = objects
+        self._bucket = bucket
+        self._first = answer
+        self._part = part
 
     def chunks(self) -> Iterator[bytes]:
-        """The content in pieces of up to 1 MiB.
+        """The content in pieces of up to 256 KiB; of what is to come, up to four parts are in memory.
 
         Raises:
+            Conflict: the object is another one by now.
             ServiceUnavailable: the answer broke off, or did not go on in time.
         """
-        while True:
-            with translated(S3_TABLE, f"read an object of bucket {self._bucket}"):
-                chunk = self._stream.read(CHUNK)
-            if not chunk:
-                return
-            yield chunk
+        first, self._first = self._first, Answer()
+        if first.size < self.info.size:
+            return chain(first.pieces, self._rest(first.size))
+        return iter(first.pieces)
+
+    def _rest(self, offset: int) -> Iterator[bytes]:
+        starts = iter(range(offset, self.info.size, self._part))
+        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="parts") as pool:
+            coming = deque(pool.submit(self._get_part, start) for start in islice(starts, _AHEAD))
+            while coming:
+                pieces = coming.popleft().result()
+                coming.extend(pool.submit(self._get_part, start) for start in islice(starts, 1))
+                yield from pieces
+
+    def _get_part(self, start: int) -> list[bytes]:
+        stop = min(start + self._part, self.info.size)
+        more = [f"Range: bytes={start}-{stop - 1}", f'If-Match: "{self.info.etag}"']
+        with translated(GET_TABLE, f"read on in an object of bucket {self._bucket}"):
+            try:
+                answer = self._objects.get(self._bucket, self.info.key, more=more)
+            except ClientError as exc:
+                if status_of(exc) in _CHANGED or _is_missing(exc, self._bucket):
+                    self._has_changed(exc)
+                raise
+        if answer.headers.get("etag", "").strip('"') != self.info.etag:  # the condition was ignored
+            self._has_changed(None)
+        if answer.size != stop - start:
+            msg = f"{self.info.key}: the object store gave {answer.size} bytes for a range of {stop - start}"
+            raise ServiceUnavailable(msg)
+        return answer.pieces
+
+    def _has_changed(self, cause: Exception | None) -> NoReturn:
+        msg = f"{self.info.key} changed while it was read"
+        raise Conflict(msg) from cause
 
 
 def bucket_owner(client: "S3Client", bucket: str) -> str:
@@ -164,7 +193,16 @@ def bucket_owner(client: "S3Client", bucket: str) -> str:
         return client.get_bucket_acl(Bucket=bucket)["Owner"]["ID"]
 
 
-def _from_headers(key: str, answer: Any) -> BucketObject:
+def _is_missing(exc: ClientError, bucket: str) -> bool:
+    """Whether ``exc`` says that there is no such object."""
+    if status_of(exc) == _NOT_FOUND and not code_of(exc):
+        # A proxy on the way, not the object store: never a reason to take a file for deleted.
+        msg = f"cannot read bucket {bucket}: the answer 404 is not one of an object store"
+        raise ServiceUnavailable(msg) from exc
+    return code_of(exc) == "NoSuchKey"
+
+
+def _from_head(key: str, answer: Any) -> BucketObject:
     return BucketObject(
         key,
         answer["ContentLength"],
@@ -172,3 +210,18 @@ def _from_headers(key: str, answer: Any) -> BucketObject:
         float(int(answer["LastModified"].timestamp())),
         {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
     )
+
+
+def _from_headers(bucket: str, key: str, answer: Answer) -> BucketObject:
+    headers = answer.headers
+    try:
+        return BucketObject(
+            key,
+            int(headers["content-length"]),
+            headers["etag"].strip('"'),
+            parsedate_to_datetime(headers["last-modified"]).timestamp(),
+            {name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)},
+        )
+    except (KeyError, ValueError) as exc:
+        msg = f"cannot read bucket {bucket}: an answer lacks what one of an object store has: {exc}"
+        raise ServiceUnavailable(msg) from exc

@@ -69,7 +69,7 @@ class SignedHttp:
             except (boto.HTTPClientError, boto.ConnectionError, boto.ClientError) as exc:
                 if attempt == ATTEMPTS or not is_passing(exc):
                     raise
-            time.sleep(random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt))  # noqa: S311
+            time.sleep(pause(attempt))
         raise AssertionError
 
     def _send(self, method: str, path: str, query: Mapping[str, str], operation: str) -> bytes:
@@ -79,10 +79,18 @@ class SignedHttp:
         answer = self._http.send(request.prepare())
         body: bytes = answer.content
         if answer.status_code >= _ERRORS:
-            found = _CODE.search(body)
-            code = (found.group(1) or found.group(2)).decode() if found else str(answer.status_code)
-            raise boto.ClientError(
-                {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": answer.status_code}},  # type: ignore[typeddict-item]
-                operation,
-            )
+            raise answer_error(answer.status_code, body, operation)
         return body
+
+
+def answer_error(status: int, body: bytes, operation: str) -> boto.ClientError:
+    """An answer that is an error, as boto3 would raise it."""
+    found = _CODE.search(body)
+    code = (found.group(1) or found.group(2)).decode() if found else str(status)
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return boto.ClientError(answer, operation)  # type: ignore[arg-type]
+
+
+def pause(attempt: int) -> float:
+    """Seconds to wait after a try that failed, the first being 1."""
+    return random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2**attempt))  # noqa: S311

@@ -15,11 +15,13 @@ from softman.adapters.s3 import S3Buckets
 from softman.adapters.s3_client import S3Access, s3_client
 from softman.adapters.s3_grants import allow_reading
 from softman.adapters.s3_http import SignedHttp
-from softman.errors import Forbidden, NotFound, ServiceUnavailable
+from softman.errors import Conflict, Forbidden, NotFound, ServiceUnavailable
 from softman.model import BucketObject
 from softman.standalone.stack import Stack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_s3 import S3Client
 
 ODD_KEYS = (
@@ -50,6 +52,8 @@ ODD_KEYS = (
     "cvmfs/" + "k" * 1018,
 )
 PAGE = 3
+PART = 300_000
+"""Bytes of a part: small, so that objects of some MB have many."""
 
 
 class World(Protocol):
@@ -69,7 +73,7 @@ class MemoryWorld:
     owner = "alice"
 
     def __init__(self) -> None:
-        self._buckets = MemoryBuckets(users=("alice",))
+        self._buckets = MemoryBuckets(users=("alice",), part=PART)
         self._buckets.ensure_bucket(self.bucket, self.owner)
         self.reader: BucketReader = self._buckets
 
@@ -106,7 +110,7 @@ class RgwWorld:
         self.bucket = bucket
         self._client = owner_client(access_of(stack, self.owner))
         self._client.create_bucket(Bucket=bucket)
-        self.reader: BucketReader = S3Buckets(reader, page=PAGE)
+        self.reader: BucketReader = S3Buckets(reader, page=PAGE, part=PART)
 
     def put(self, key: str, body: bytes = b"x", metadata: dict[str, str] | None = None) -> None:
         self._client.put_object(Bucket=self.bucket, Key=key, Body=body, Metadata=metadata or {})
@@ -215,16 +219,49 @@ def test_reading_may_stop_in_the_middle(world: World) -> None:
             assert body is not None
             next(iter(body.chunks()))
     assert content(world, "cvmfs/big") == b"x" * (8 * 1024 * 1024)
+    assert not [each for each in threading.enumerate() if each.name.startswith("parts")]
 
 
-def test_a_read_shows_one_version_whole(world: World) -> None:
-    world.put("cvmfs/a", b"old" * 1_000_000)
+@pytest.mark.parametrize("size", [PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 1, 1_500_001])
+def test_a_large_object_comes_whole_and_in_order(world: World, size: int) -> None:
+    data = b"".join(b"%08d" % number for number in range(size // 8 + 1))[:size]
+    world.put("cvmfs/big", data)
+    assert content(world, "cvmfs/big") == data
+
+
+def test_a_small_object_is_read_at_once(world: World) -> None:
+    world.put("cvmfs/a", b"old" * 10_000)
     with world.reader.read(world.bucket, "cvmfs/a") as body:
         assert body is not None
         pieces = body.chunks()
         start = next(pieces)
         world.put("cvmfs/a", b"new")
-        assert start + b"".join(pieces) == b"old" * 1_000_000
+        assert start + b"".join(pieces) == b"old" * 10_000
+
+
+def test_a_large_object_that_changes_while_it_is_read_says_so(world: World) -> None:
+    changes: list[Callable[[], None]] = [
+        lambda: world.put("cvmfs/a", b"new" * 1_000_000),
+        lambda: world.put("cvmfs/a", b"short"),
+        lambda: world.delete("cvmfs/a"),
+    ]
+    for change in changes:
+        world.put("cvmfs/a", b"old" * 1_000_000)
+        with world.reader.read(world.bucket, "cvmfs/a") as body:
+            assert body is not None
+            pieces = body.chunks()
+            change()
+            with pytest.raises(Conflict):
+                list(pieces)
+
+
+def test_a_large_object_stored_again_as_it_was_may_be_read_on(world: World) -> None:
+    world.put("cvmfs/a", b"old" * 1_000_000)
+    with world.reader.read(world.bucket, "cvmfs/a") as body:
+        assert body is not None
+        pieces = body.chunks()
+        world.put("cvmfs/a", b"old" * 1_000_000)
+        assert b"".join(pieces) == b"old" * 1_000_000
 
 
 def test_a_missing_bucket_is_not_an_empty_one(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from softman.adapters.s3 import S3Buckets
 from softman.adapters.s3_client import ATTEMPTS, S3Access
 from softman.adapters.s3_connector import S3Connector, Topic
-from softman.errors import NotFound, ServiceUnavailable
+from softman.errors import Conflict, NotFound, ServiceUnavailable
 
 ONE_KEY = (
     b"<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated><Contents><Key>cvmfs%2Fa</Key>"
@@ -112,12 +112,38 @@ def test_a_listing_that_breaks_off_is_an_error(script: Script) -> None:
         list(S3Buckets(script.access()).list_objects("alice", "cvmfs/"))
 
 
-def test_a_body_that_breaks_off_is_an_error(script: Script) -> None:
-    script.answers = [(200, b"half", {"Content-Length": "8", **HEADERS})]
+def cut(body: bytes, length: int) -> Answer:
+    return 200, body, {"Content-Length": str(length), **HEADERS}
+
+
+def test_a_body_that_breaks_off_is_read_again(script: Script) -> None:
+    script.answers = [cut(b"half", 8), cut(b"complete", 8)]
     with S3Buckets(script.access()).read("alice", "cvmfs/a") as body:
         assert body is not None
         assert body.info.size == 8
-        with pytest.raises(ServiceUnavailable):
+        assert b"".join(body.chunks()) == b"complete"
+
+
+def test_a_body_that_always_breaks_off_is_an_error(script: Script) -> None:
+    script.answers = [cut(b"half", 8)]
+    with pytest.raises(ServiceUnavailable), S3Buckets(script.access()).read("alice", "cvmfs/a"):
+        pass
+    assert len(script.asked) == ATTEMPTS
+
+
+def test_a_range_that_breaks_off_is_read_again(script: Script) -> None:
+    script.answers = [cut(b"12345678", 8), cut(b"5", 4), SLOW_DOWN, cut(b"5678", 4)]
+    with S3Buckets(script.access(), part=4).read("alice", "cvmfs/a") as body:
+        assert body is not None
+        assert b"".join(body.chunks()) == b"12345678"
+
+
+def test_a_range_of_another_version_is_never_taken(script: Script) -> None:
+    """A cache on the way may not know the condition that we set."""
+    script.answers = [cut(b"12345678", 8), (206, b"abcd", {**HEADERS, "ETag": '"f"'})]
+    with S3Buckets(script.access(), part=4).read("alice", "cvmfs/a") as body:
+        assert body is not None
+        with pytest.raises(Conflict):
             list(body.chunks())
 
 
