@@ -30,6 +30,7 @@ from softman.cvmfs.head import Head
 from softman.cvmfs.ingest.workers import Workers
 from softman.cvmfs.inspector import Limits
 from softman.cvmfs.making import make_repository
+from softman.cvmfs.rebase import Rebuilder, commit_on_top
 from softman.cvmfs.revisions import read_history
 from softman.cvmfs.rollback import RolledBack, roll_back
 from softman.cvmfs.rotation import rotate_master_key, rotate_signing_key
@@ -170,7 +171,8 @@ class Repository:
 
         Where the storage is a directory, objects go to their final place at once; nothing is inspected, as nobody else
         has a hand in it. Elsewhere they are staged first. Either way readers see all of it or nothing. An error of the
-        block ends the transaction and passes through. When nothing differs in the end, nothing is published.
+        block ends the transaction and passes through. When nothing differs in the end, nothing is published. What
+        others publish meanwhile stays, as long as they change other paths; see ``rebase``.
 
         Args:
             tagging: what to call the revision besides ``trunk``.
@@ -181,7 +183,8 @@ class Repository:
             The transaction, whose ``result`` is there after the block.
 
         Raises:
-            RevisionConflict: somebody else published meanwhile. Nothing was published.
+            PathConflict: a revision published meanwhile changed the same path. Nothing was published.
+            RevisionConflict: others published meanwhile, again and again. Nothing was published.
             CandidateIncomplete: a collection took an object that the transaction counted on. Nothing was published.
             TagError: the tag is there already. Nothing was published.
             CvmfsError: the repository cannot be read or written.
@@ -198,11 +201,14 @@ class Repository:
             ):
                 yield editing
                 candidate = editing.seal()
-            if candidate is None:
                 editing.result = Committed(base, is_new=False)
-            else:
-                manifest = self._commit_own(candidate, area, editing.grafted, tagging or Tagging())
-                editing.result = Committed(manifest, is_new=True)
+                if candidate is not None:
+                    editing.result = commit_on_top(
+                        lambda built: self._commit_own(built, area, editing.grafted, tagging or Tagging()),
+                        self.manifest,
+                        candidate,
+                        Rebuilder(self._store, snapshot, candidate, staging, self._head.now, balance, work_dir),
+                    )
 
     def history(self) -> History:
         """The tags as of the revision in force; ``RepositoryReader.revisions`` has all that is kept."""

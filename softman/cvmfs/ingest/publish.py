@@ -50,7 +50,7 @@ def publish(
 
     Raises:
         SourceError: the source cannot be read, is damaged, or changed meanwhile. Nothing was published.
-        RevisionConflict: somebody else published meanwhile. Nothing was published.
+        PathConflict: a revision published meanwhile changed the same path. Nothing was published.
         CvmfsError: the repository cannot be read or written; see ``Repository.transaction``.
     """
     with repository.transaction(tagging=tagging, balance=balance, workers=workers) as transaction:

@@ -3,17 +3,21 @@
 import io
 import os
 import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from softman.cvmfs.errors import CandidateIncomplete, FormatError, PathError, RevisionConflict, SourceError, TagError
+from softman.cvmfs.errors import CandidateIncomplete, FormatError, PathConflict, PathError, SourceError, TagError
 from softman.cvmfs.format.entry import Chunk
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, ObjectKind, hash_bytes
 from softman.cvmfs.format.objects import compress
+from softman.cvmfs.integrity import Extent, check_repository
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository, Retention, Tagging
+from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.store.memory import MemoryStore
 from tests.support.writing import NAME, START, Workshop, keys
 
@@ -114,12 +118,58 @@ def test_a_grafted_object_must_be_stored(workshop: Workshop) -> None:
     assert shown(workshop) == {"/file": b"content", "/chunked": b"contentcontent"}
 
 
-def test_somebody_was_faster(workshop: Workshop) -> None:
-    with pytest.raises(RevisionConflict), workshop.repository.transaction() as tx:  # noqa: PT012
-        tx.add_bytes("/late", b"late")
+def test_somebody_was_faster_elsewhere(workshop: Workshop) -> None:
+    with workshop.repository.transaction() as tx:
+        tx.add_bytes("/late/1", b"late")
         with workshop.repository.transaction() as other:
             other.add_bytes("/early", b"early")
-    assert shown(workshop) == {"/early": b"early"}
+    assert tx.result is not None
+    assert (tx.result.manifest.revision, tx.result.is_new) == (3, True)
+    assert shown(workshop) == {"/early": b"early", "/late/1": b"late"}
+    assert areas(workshop) == []
+    extent = Extent(content=True, unreferenced=True)
+    found = check_repository(
+        workshop.store, NAME, [keys().public_key], now=workshop.now, extent=extent, storage=workshop.store
+    )
+    assert [problem for problem in found if not problem.is_harmless] == []
+
+
+def test_somebody_was_faster_at_the_same_path(workshop: Workshop) -> None:
+    with pytest.raises(PathConflict, match=r"^/same/file "), workshop.repository.transaction() as tx:  # noqa: PT012
+        tx.add_bytes("/same/file", b"late")
+        with workshop.repository.transaction() as other:
+            other.add_bytes("/same/file", b"early")
+    assert shown(workshop) == {"/same/file": b"early"}
+    assert areas(workshop) == []
+
+
+def test_somebody_did_the_same(workshop: Workshop) -> None:
+    with workshop.repository.transaction() as tx:
+        tx.add_bytes("/file", b"content", mtime=1)
+        with workshop.repository.transaction() as other:
+            other.add_bytes("/file", b"content", mtime=1)
+            other.add_bytes("/more", b"content", mtime=1)
+    assert tx.result is not None
+    assert (tx.result.manifest.revision, tx.result.is_new) == (2, False)
+
+
+@pytest.mark.slow
+def test_many_at_once(workshop: Workshop) -> None:
+    """Each publishes to a directory of its own; nothing that anybody published is lost."""
+    repositories = [Repository(LocalStore(workshop.root), NAME, workshop.keys, now=workshop.now) for _ in range(4)]
+    start = threading.Barrier(len(repositories))
+
+    def work(number: int) -> None:
+        for turn in range(3):
+            with repositories[number].transaction() as tx:
+                tx.add_bytes(f"/{number}/{turn}", b"%d" % turn)
+                if not turn:
+                    start.wait(timeout=60)  # all of them have the same base
+
+    with ThreadPoolExecutor(len(repositories)) as pool:
+        list(pool.map(work, range(len(repositories))))
+    assert shown(workshop) == {f"/{number}/{turn}": b"%d" % turn for number in range(4) for turn in range(3)}
+    assert workshop.repository.manifest().revision == 13
 
 
 def test_a_tag_that_is_taken_stops_it(workshop: Workshop) -> None:
@@ -223,8 +273,10 @@ def test_a_store_that_must_be_staged(tmp_path: Path) -> None:
     with repository.transaction() as tx:
         tx.add_bytes("/bytes", b"some")
         tx.add_tree("/tree", tmp_path / "tree")
+        with repository.transaction() as other:
+            other.add_bytes("/early", b"early")
     assert tx.result is not None
-    assert tx.result.manifest.revision == 2
+    assert tx.result.manifest.revision == 3
     assert store.staged == {}
     with RepositoryReader(store, NAME, [keys().public_key], now=lambda: START).snapshot() as snapshot:
-        assert {entry.path for entry in snapshot.walk()} == {b"/bytes", b"/tree", b"/tree/file"}
+        assert {entry.path for entry in snapshot.walk()} == {b"/bytes", b"/early", b"/tree", b"/tree/file"}
