@@ -3,27 +3,50 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from softman.cli import exitcodes, reading, service, stack
-from softman.cli.backend import Backend, ServiceBackend
-from softman.cli.dead import dead
-from softman.cli.demo.command import demo
+from softman.cli import exitcodes
+from softman.cli.lazy import LazyGroup
 from softman.cli.output import warn
-from softman.cli.repo.group import repo
 from softman.cli.session import Session
 from softman.cvmfs.errors import CvmfsError
 from softman.errors import SoftmanError
-from softman.log import configure_logging
+
+if TYPE_CHECKING:
+    from softman.cli.backend import Backend
 
 _EPILOG = """\b
 Exit codes: 0 done, 1 fault in softman, 2 wrong usage, 3 the demo found a difference, 4 local file or program,
-5 waited too long, 10-23 errors of the service, 30-50 errors of a repository, 130 interrupted.
+5 waited too long, 10-24 errors of the service, 30-50 errors of a repository, 130 interrupted.
 docs/commands.md lists them all."""
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+_COMMANDS = {
+    "up": "softman.cli.stack:up",
+    "down": "softman.cli.stack:down",
+    "env": "softman.cli.stack:env",
+    "demo": "softman.cli.demo.command:demo",
+    "request": "softman.cli.service:request",
+    "status": "softman.cli.service:status",
+    "resync": "softman.cli.service:resync",
+    "key": "softman.cli.service:key",
+    "ls": "softman.cli.reading:ls",
+    "cat": "softman.cli.reading:cat",
+    "get": "softman.cli.reading:get",
+    "log": "softman.cli.reading:log",
+    "dead": "softman.cli.dead:dead",
+    "repo": "softman.cli.repo.group:repo",
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    places=_COMMANDS,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.version_option(package_name="softman", prog_name="softman", message="%(prog)s %(version)s")
 def cli() -> None:
     """A bucket becomes a CernVM-FS repository, by itself.
@@ -33,26 +56,7 @@ def cli() -> None:
     """
 
 
-for _command in (
-    stack.up,
-    stack.down,
-    stack.env,
-    demo,
-    service.request,
-    service.status,
-    service.resync,
-    service.key,
-    reading.ls,
-    reading.cat,
-    reading.get,
-    reading.log,
-    dead,
-    repo,
-):
-    cli.add_command(_command)
-
-
-def run(arguments: Sequence[str] | None = None, backend: Backend | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, backend: "Backend | None" = None) -> int:
     """Run one command line.
 
     Args:
@@ -62,7 +66,7 @@ def run(arguments: Sequence[str] | None = None, backend: Backend | None = None) 
     Returns:
         The exit code, see ``exitcodes``. Errors are one line on standard error.
     """
-    session = Session(backend or ServiceBackend())
+    session = Session(backend)
     try:
         result = cli.main(
             args=None if arguments is None else list(arguments),
@@ -87,7 +91,6 @@ def run(arguments: Sequence[str] | None = None, backend: Backend | None = None) 
 
 def main() -> None:
     """The console script."""
-    configure_logging(level="WARNING")
     sys.exit(run())
 
 

@@ -11,11 +11,6 @@ from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from softman.model import RepositoryName
 
 _KIB = 1024
@@ -30,12 +25,11 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @property
     def on_terminal(self) -> bool:
         """Whether a person looks at standard output."""
-        return self._console.is_terminal
+        return sys.stdout.isatty()
 
     def record(self, value: Any) -> None:
         """Print one JSON object on a line of its own."""
@@ -44,7 +38,7 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """Print a line for people; control characters are escaped on a terminal."""
-        self._console.print(Text(printable(text) if self.on_terminal else text))
+        sys.stdout.write((printable(text) if self.on_terminal else text) + "\n")
 
     def raw_line(self, data: bytes) -> None:
         """Print a name as it is in a pipe, escaped on a terminal."""
@@ -59,12 +53,18 @@ class Output:
             for row in rows:
                 sys.stdout.write("\t".join(_one_cell(cell) for cell in row) + "\n")
             return
+        # Here, because it takes longer to import than most commands run.
+        from rich import box  # noqa: PLC0415
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
-        self._console.print(table)
+        Console(highlight=False, markup=False, emoji=False, soft_wrap=True).print(table)
 
     def facts(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Print name and value a line, values aligned."""

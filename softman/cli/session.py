@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from softman.cli.backend import Backend
 from softman.cli.output import Output
 from softman.model import RepositoryName
+
+if TYPE_CHECKING:
+    from softman.cli.backend import Backend
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -20,17 +23,32 @@ class Session:
     """One invocation of the command.
 
     Args:
-        backend: the service.
+        backend: the service; None for the one that the settings name, from when it is asked for.
 
     Attributes:
         as_json: programs read the output.
         debug: show where an error came from.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    def __init__(self, backend: "Backend | None" = None) -> None:
+        self._backend = backend
         self.as_json = False
         self.debug = False
+
+    @property
+    def backend(self) -> "Backend":
+        """The service. What talks to it takes a second to import, so that is done when a command needs it."""
+        if self._backend is None:
+            from softman.cli.backend import ServiceBackend  # noqa: PLC0415 - see above
+            from softman.log import configure_logging  # noqa: PLC0415 - same
+
+            configure_logging(level="WARNING")
+            self._backend = ServiceBackend()
+        return self._backend
+
+    def now(self) -> datetime:
+        """The present time, with a time zone."""
+        return datetime.now(UTC) if self._backend is None else self._backend.now()
 
     @property
     def output(self) -> Output:

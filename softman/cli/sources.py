@@ -68,4 +68,4 @@ def open_source(session: Session, repo: str, source: Source) -> Opened:
         raise InvalidInput(msg)
     keys = [path.read_bytes() for path in source.public_keys]
     store = open_store(source.url)
-    return Opened(RepositoryReader(store, repo, keys, now=session.backend.now), store)
+    return Opened(RepositoryReader(store, repo, keys, now=session.now), store)

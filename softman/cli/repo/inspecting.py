@@ -49,7 +49,7 @@ def check(
     extent = Extent(typed_path(path), content=content, tags=tags, unreferenced=unreferenced)
     keys = [key.read_bytes() for key in public_keys]
     found = harmful = 0
-    now = session.backend.now
+    now = session.now
     for problem in check_repository(store, name, keys, now=now, extent=extent, storage=storage):
         found += 1
         harmful += not problem.is_harmless

@@ -57,7 +57,7 @@ def create(
     """
     place = Place(storage, keys, master_key, lock)
     files = KeyFiles(keys, name, master_key=master_key)
-    held = hold(session, name, place, files.make(session.backend.now()))
+    held = hold(session, name, place, files.make(session.now()))
     manifest = held.repository.create(ttl=ttl, whitelist_days=days, algorithm=_HASHES[hash_name])
     hashed = next(word for word, algorithm in _HASHES.items() if algorithm is manifest.root_hash.algorithm)
     expires = held.repository.whitelist_expires()

@@ -9,8 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from softman.cli.output import Output, size, warn
 from softman.cli.repo.storage import Place, open_place, place_options
@@ -226,14 +224,18 @@ def _progress(output: Output) -> Iterator[Report | None]:
     if output.as_json or not sys.stderr.isatty():
         yield None
         return
+    # Here, because nobody else needs what takes so long to import.
+    from rich import progress  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
     columns = (
-        TextColumn("{task.fields[files]} files"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeElapsedColumn(),
+        progress.TextColumn("{task.fields[files]} files"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task, files = bar.add_task("", total=None, files=0), 0
 
         def advance(more: int, amount: int) -> None:

@@ -8,7 +8,6 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from softman import wiring
 from softman.cli.repo.keyfiles import KeyFiles
 from softman.cli.session import Session
 from softman.cli.sources import Opened, Source, open_source
@@ -119,7 +118,7 @@ def open_place(session: Session, name: str, place: Place, *, with_master: bool =
 def hold(session: Session, name: str, place: Place, keys: RepositoryKeys) -> Held:
     """A repository, there or not, with keys at hand. Errors are those of ``open_place``."""
     store = open_storage(session, place.storage, name, lock=place.lock)
-    return Held(Repository(store, name, keys, now=session.backend.now), store, keys)
+    return Held(Repository(store, name, keys, now=session.now), store, keys)
 
 
 def open_storage(session: Session, url: str, name: str, *, lock: Path | None = None) -> StagedStore:
@@ -127,6 +126,8 @@ def open_storage(session: Session, url: str, name: str, *, lock: Path | None = N
     check_repository_name(name)
     parts = urlsplit(url)
     if parts.scheme == "s3":
+        from softman import wiring  # noqa: PLC0415 - takes a second, which other storage does without
+
         return wiring.storage(session.backend.settings, url, name, lock)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
         msg = f"{url!r} is no storage; file:///folder and s3://bucket[/prefix] are"

@@ -8,12 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 from softman.cvmfs.errors import FormatError
 from softman.cvmfs.store.base import Readable, ReadableStore, StagedStore, Store, StoredFile, check_name
-from softman.cvmfs.store.http import HttpStore
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.store.memory import MemoryStore
 
 __all__ = [
-    "HttpStore",
     "LocalStore",
     "MemoryStore",
     "Readable",
@@ -37,6 +35,8 @@ def open_store(url: str) -> ReadableStore:
     """
     parts = urlsplit(url)
     if parts.scheme in {"http", "https"}:
+        from softman.cvmfs.store.http import HttpStore  # noqa: PLC0415 - local storage needs no HTTP client
+
         return HttpStore([url])
     path = Path(unquote(parts.path))
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not path.is_absolute():

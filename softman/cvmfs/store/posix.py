@@ -1,6 +1,7 @@
 """Calls to the operating system that the store on disk is made of, with errors of ours."""
 
 import ctypes
+import fcntl
 import os
 import stat
 import time
@@ -9,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
-
 from softman.cvmfs.errors import CvmfsError, ObjectMissing, StoreError, StoreUnavailable
 
+_POLL = 0.02
+"""Seconds between two attempts to get a lock."""
 _REFUSALS = (PermissionError, NotADirectoryError, IsADirectoryError)
 
 
@@ -107,14 +108,25 @@ def file_lock(path: Path, repository: str, timeout: float) -> Iterator[None]:
     Raises:
         StoreUnavailable: another holder kept it for longer.
     """
-    lock = FileLock(path, timeout=timeout)
+    with os_errors(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        with os_errors(str(path)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-    except Timeout as error:
-        raise StoreUnavailable(f"{repository} is being changed by somebody else for over {timeout:g} s") from error
-    try:
+        deadline = time.monotonic() + timeout
+        while not _locks(descriptor, path):
+            if time.monotonic() >= deadline:
+                raise StoreUnavailable(f"{repository} is being changed by somebody else for over {timeout:g} s")
+            time.sleep(_POLL)
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
+
+
+def _locks(descriptor: int, path: Path) -> bool:
+    """Lock an open file, if nobody else has it now."""
+    with os_errors(str(path)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -11,7 +11,8 @@ import pytest
 
 from softman.cvmfs.errors import FormatError, HashMismatch, ObjectMissing, StoreUnavailable, TooLarge
 from softman.cvmfs.format.hashes import HashAlgorithm, ObjectKind, hash_bytes
-from softman.cvmfs.store import HttpStore, LocalStore, MemoryStore, ReadableStore, Store
+from softman.cvmfs.store import LocalStore, MemoryStore, ReadableStore, Store
+from softman.cvmfs.store.http import HttpStore
 from tests.support.bucket_storage import BucketStorage
 
 CONTENT = bytes(range(256)) * 5000

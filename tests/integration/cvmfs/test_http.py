@@ -15,7 +15,8 @@ from softman.cvmfs.fetch import ObjectFetcher
 from softman.cvmfs.format.hashes import ObjectKind, hash_bytes
 from softman.cvmfs.format.objects import compress
 from softman.cvmfs.reader import RepositoryReader
-from softman.cvmfs.store import HttpStore, open_store
+from softman.cvmfs.store import open_store
+from softman.cvmfs.store.http import HttpStore
 from tests.support.archives import unpack
 
 DATA = Path(__file__).parents[2] / "data" / "cvmfs" / "basic"

@@ -10,12 +10,15 @@ from softman.cli.main import cli
 from softman.cvmfs.errors import HashMismatch
 from softman.errors import ServiceUnavailable
 
-COMMANDS = sorted(cli.commands)
+COMMANDS = cli.list_commands(click.Context(cli))
 
 
 def _leaves(group: click.Group, *names: str) -> dict[tuple[str, ...], click.Command]:
     found: dict[tuple[str, ...], click.Command] = {}
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             found |= _leaves(command, *names, name)
         else:
