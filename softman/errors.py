@@ -5,6 +5,7 @@
     SoftmanError
     ├── TransientError            passes by itself: retried with back-off
     │   ├── ServiceUnavailable    broker, S3, Vault, Redis or web server does not answer
+    │   │   └── Outage            it has not answered several times in a row, and is left alone for a while
     │   ├── Conflict              somebody else changed it first: redo on the new base
     │   └── Busy                  another holder has the lease or the lock
     └── PermanentError            will not pass by itself: stops with a reason a user can act on
@@ -39,6 +40,12 @@ class ServiceUnavailable(TransientError):
     """A service softman depends on does not answer, or answers that it cannot serve now."""
 
     code = "unavailable"
+
+
+class Outage(ServiceUnavailable):
+    """A service has not answered several times in a row, and is left alone for a while (``adapters.circuit``)."""
+
+    code = "outage"
 
 
 class Conflict(TransientError):

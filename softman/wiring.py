@@ -9,9 +9,19 @@ from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from softman.adapters.circuit import Circuit, GuardedStore, guarded
 from softman.adapters.clockwork import RedisClockwork
 from softman.adapters.pending import RedisPendingKeys
-from softman.adapters.ports import Clockwork, CommitDoor, KeyVault, PendingKeys, Records, Registry
+from softman.adapters.ports import (
+    BucketConnector,
+    BucketReader,
+    Clockwork,
+    CommitDoor,
+    KeyVault,
+    PendingKeys,
+    Records,
+    Registry,
+)
 from softman.adapters.records import RedisRecords
 from softman.adapters.redis_client import redis_client
 from softman.adapters.registry import VaultRegistry
@@ -47,15 +57,18 @@ _READERS = 256
 @cache
 def pending(settings: Settings) -> PendingKeys:
     """Changed keys and leases, in Redis."""
-    return RedisPendingKeys(
+    keys = RedisPendingKeys(
         redis_client(settings.redis_url.get_secret_value()), lease_seconds=settings.sync.lease_seconds
     )
+    # Not the leases it hands out: a holder tries to renew as often as it can.
+    return guarded(keys, _circuit(settings, "Redis"))
 
 
 @cache
 def records(settings: Settings) -> Records:
     """Progress and reports, in Redis."""
-    return RedisRecords(redis_client(settings.redis_url.get_secret_value()))
+    kept = RedisRecords(redis_client(settings.redis_url.get_secret_value()))
+    return guarded(kept, _circuit(settings, "Redis"))
 
 
 @cache
@@ -163,22 +176,36 @@ def storage(settings: Settings, url: str, name: str, lock_path: Path | None = No
 @cache
 def _vault(settings: Settings, role: Role) -> tuple[KeyVault, Registry]:
     session = VaultSession(settings.vault, role)
-    return VaultKeys(session, settings.vault), VaultRegistry(session, settings.vault)
+    circuit = _circuit(settings, "the vault")
+    keys, registry = VaultKeys(session, settings.vault), VaultRegistry(session, settings.vault)
+    return guarded(keys, circuit), guarded(registry, circuit)
 
 
 @cache
-def _buckets(settings: Settings) -> S3Buckets:
-    return S3Buckets.from_settings(settings.s3, threads=settings.sync.fetch_threads)
+def _buckets(settings: Settings) -> BucketReader:
+    buckets = S3Buckets.from_settings(settings.s3, threads=settings.sync.fetch_threads)
+    return guarded(buckets, _circuit(settings, "the object store"))
 
 
 @cache
-def _bucket_connector(settings: Settings) -> S3Connector:
-    return S3Connector.from_settings(settings.s3)
+def _bucket_connector(settings: Settings) -> BucketConnector:
+    return guarded(S3Connector.from_settings(settings.s3), _circuit(settings, "the object store"))
+
+
+@cache
+def _circuit(settings: Settings, what: str) -> Circuit:  # noqa: ARG001 - one for each service of each site
+    return Circuit(what)
+
+
+@cache
+def _web_server(url: str) -> Circuit:
+    return Circuit(f"the web server {url}")
 
 
 @lru_cache(_READERS)
 def _reader(url: str, name: RepositoryName, public_key: bytes) -> RepositoryReader:
-    return RepositoryReader(HttpStore([f"{url.rstrip('/')}/{name}"]), str(name), [public_key], now=_now)
+    store = GuardedStore(HttpStore([f"{url.rstrip('/')}/{name}"]), _web_server(url))
+    return RepositoryReader(store, str(name), [public_key], now=_now)
 
 
 def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) -> Repository:

@@ -8,6 +8,8 @@ a body raises                          what follows
 =====================================  ==============================================================================
 ``TransientError``, soft time limit    retry after a growing, jittered delay; after ``retries`` of them the task
                                        fails, and its message lies in ``softman.dead`` with the reason
+``Outage``                             a service is known to be dead: retry after some seconds, as often as need be,
+                                       without counting; tasks without retries fail
 ``PermanentError``                     the task fails at once, with our error's class and text; nothing to repeat
 anything else                          a defect: logged with its traceback, failed, and the message in ``softman.dead``
 =====================================  ==============================================================================
@@ -31,7 +33,7 @@ from celery._state import get_current_app
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 
 from softman import wiring
-from softman.errors import PermanentError, ServiceUnavailable, SoftmanError, TransientError
+from softman.errors import Outage, PermanentError, ServiceUnavailable, SoftmanError, TransientError
 from softman.log import bind_context, get_logger
 from softman.model import Link, LinkProgress, LinkState, RepositoryName
 from softman.settings import Settings, load_settings
@@ -42,6 +44,8 @@ from workers.arguments import Signature
 
 FIRST_DELAY = 1.0
 """Seconds before the first retry; each later one waits twice as long, up to the task's longest delay."""
+OUTAGE_DELAY = 15.0
+"""Seconds, the bound of the delay while a service is known to be dead: how late its return may be noticed."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -179,13 +183,18 @@ def run(celery_task: Any, body: Body, args: tuple[Any, ...], kwargs: Mapping[str
 def _again(celery_task: Any, body: Body, progress: "_Progress", error: TransientError) -> NoReturn:
     """Send the task again, or give up."""
     attempt = celery_task.request.retries
-    if attempt >= body.retries:
+    postponed = isinstance(error, Outage) and body.retries > 0
+    if attempt >= body.retries and not postponed:
         reason = f"gave up after {attempt + 1} attempts: {error}"
         progress.set(LinkState.FAILED, reason)
         _log.error("task gave up", code=error.code, error=str(error), attempts=attempt + 1)
         _bury(celery_task, body, reason)
         raise error
-    delay = delay_before(attempt, body.longest_delay)
+    if postponed:
+        celery_task.request.retries = attempt - 1  # Celery adds one
+        delay = delay_before(30, min(body.longest_delay, OUTAGE_DELAY))
+    else:
+        delay = delay_before(attempt, body.longest_delay)
     _log.info("task is tried again", code=error.code, error=str(error), attempt=attempt + 1, delay=delay)
     progress.set(LinkState.RETRYING, str(error))
     try:

@@ -46,6 +46,7 @@ OUTCOMES: dict[type[Exception], Outcome] = {
     errors.Corrupt: Outcome(18, _TAMPERED),
     errors.TransientError: Outcome(20, _WAIT),
     errors.ServiceUnavailable: Outcome(21, "is it running? softman up starts an embedded stack"),
+    errors.Outage: Outcome(24, "is it running? it is asked again by itself"),
     errors.Conflict: Outcome(22, _WAIT),
     errors.Busy: Outcome(23, ""),
     cvmfs.CvmfsError: Outcome(30, ""),

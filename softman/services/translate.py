@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from softman.adapters.circuit import StoreOutage
 from softman.cvmfs import errors as cvmfs
 from softman.errors import (
     CandidateRefused,
     Conflict,
     Corrupt,
     NotFound,
+    Outage,
     PermanentError,
     ServiceUnavailable,
     SoftmanError,
@@ -20,6 +22,7 @@ TABLE: dict[type[cvmfs.CvmfsError], type[SoftmanError]] = {
     cvmfs.VerificationError: Corrupt,
     cvmfs.StoreError: ServiceUnavailable,
     cvmfs.StoreUnavailable: ServiceUnavailable,
+    StoreOutage: Outage,
     cvmfs.ObjectMissing: NotFound,
     cvmfs.PathError: NotFound,
     cvmfs.RevisionConflict: Conflict,

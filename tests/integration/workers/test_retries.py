@@ -80,6 +80,13 @@ def test_who_gives_up_leaves_a_dead_letter_that_can_be_moved_back(bench: Any, un
     bench.wait(lambda: bench.notes("hopeless") == [unique] * 4, "the letter is worked on again")
 
 
+def test_an_outage_uses_up_no_retries(bench: Any, unique: str) -> None:
+    bench.worker("probe_tasks:stratum0", "-c1")
+    result = bench.client.send_task("probe.waiting", args=[unique], queue=STRATUM0)
+    assert result.get(timeout=60) == "run 5"
+    assert bench.take(DEAD) == []
+
+
 def test_a_defect_fails_and_is_kept(bench: Any, unique: str) -> None:
     bench.worker("probe_tasks:stratum0", "-c1")
     with pytest.raises(KeyError, match=unique):

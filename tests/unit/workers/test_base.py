@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 import structlog
-from celery.exceptions import Reject, SoftTimeLimitExceeded
+from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 
 from softman import wiring
 from softman.adapters.memory import MemoryRecords
-from softman.errors import InvalidInput, NotFound, ServiceUnavailable
+from softman.errors import InvalidInput, NotFound, Outage, ServiceUnavailable
 from softman.model import Link, LinkProgress, LinkState, RepositoryName
 from softman.tasks.catalogue import BULK, PUBLISHER, STRATUM0, TaskSpec
 from workers import base
-from workers.base import delay_before, task
+from workers.base import OUTAGE_DELAY, delay_before, task
 from workers.pool import WorkerApp
 
 NAME = RepositoryName("alice", "example.org")
@@ -152,6 +152,29 @@ def test_a_retry_stays_on_the_queue_its_message_came_from(routing_key: str | Non
         delivery_info = {"routing_key": routing_key}  # noqa: RUF012 - read only
 
     assert base._queue_of(Request(), TaskSpec("softman.publish_changes", PUBLISHER)) == queue
+
+
+def test_an_outage_is_waited_for_without_counting() -> None:
+    class Request:
+        retries = 1
+        delivery_info: dict[str, Any] | None = None
+
+    class Task:
+        request = Request()
+
+        def retry(self, countdown: int, **_options: Any) -> Retry:
+            assert 1 <= countdown <= OUTAGE_DELAY
+            assert self.request.retries == 0  # to which Celery adds one
+            return Retry()
+
+    @task(SPEC, retries=1)
+    def body() -> None:
+        """Fail."""
+        msg = "the vault does not answer"
+        raise Outage(msg)
+
+    with pytest.raises(Retry):
+        base.run(Task(), base.BODIES[SPEC.name], (), {})
 
 
 def test_delays_grow_are_whole_and_bounded() -> None:

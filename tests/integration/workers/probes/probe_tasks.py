@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from softman.errors import InvalidInput, ServiceUnavailable
+from softman.errors import InvalidInput, Outage, ServiceUnavailable
 from softman.tasks.catalogue import PUBLISHER, STRATUM0, TaskSpec
 from workers.base import task
 from workers.pool import WorkerApp
@@ -53,6 +53,16 @@ def hopeless(name: str) -> str:
     note("hopeless", name)
     msg = "nobody answers"
     raise ServiceUnavailable(msg)
+
+
+@task(TaskSpec("probe.waiting", STRATUM0), keep_result=True, retries=1, longest_delay=1.0)
+def waiting(name: str) -> str:
+    """Finds a service dead four times, more often than it may be retried."""
+    runs = note("waiting", name)
+    if runs <= 4:
+        msg = "the vault does not answer"
+        raise Outage(msg)
+    return f"run {runs}"
 
 
 @task(TaskSpec("probe.defect", STRATUM0), keep_result=True)
