@@ -19,25 +19,18 @@ from softman.cvmfs.ingest.items import (
     attributes,
 )
 from softman.cvmfs.ingest.objects import stamp
-from softman.cvmfs.ingest.tarheaders import Member, Stream, read_members
-from softman.cvmfs.ingest.tarstream import InflatedStream, PlainStream, open_stream
+from softman.cvmfs.ingest.tarheaders import Member, Stream, member_path, read_members, shown, type_name
+from softman.cvmfs.ingest.tarstream import PieceStream, PlainStream, open_stream
 
 MAX_MEMBER = 1024**4
 """Bytes of a member that are accepted: 1 TiB."""
-_KINDS = {
-    b"3": "a character device",
-    b"4": "a block device",
-    b"6": "a fifo",
-    b"M": "the rest of a file in another archive",
-    b"D": "a GNU dump directory",
-}
 _PUBLISHED = frozenset({tarheaders.REGULAR, tarheaders.DIRECTORY, tarheaders.SYMBOLIC_LINK, tarheaders.HARD_LINK})
 _FILE, _DIRECTORY, _LINK = 0, 1, 2
 _USER_ATTRIBUTES = b"user."
 
 
 class TarSource:
-    """The members of a tar archive: plain, gzip, bzip2 or xz.
+    """The members of a tar archive: plain, gzip, bzip2, xz or zstd.
 
     Refused are absolute names, ``..``, members below anything that is no directory, a second member of the same name
     (directories excepted), hard links to anything but a file that came before, sparse files, special files, and files
@@ -77,8 +70,8 @@ class TarSource:
             self._seen.close()
             self._seen = None
 
-    def _item(self, member: Member, stream: PlainStream | InflatedStream, seen: "_Seen") -> Item:
-        path = _normal(member.name)
+    def _item(self, member: Member, stream: PlainStream | PieceStream, seen: "_Seen") -> Item:
+        path = member_path(member.name)
         if path is None:
             return Refusal(
                 member.name, "is an absolute name" if member.name[:1] == b"/" else "leads out of the archive"
@@ -96,7 +89,7 @@ class TarSource:
             return LinkItem(path, member.link, found)
         seen.add(path, _FILE)
         if member.kind == tarheaders.HARD_LINK:
-            return HardLinkItem(path, _normal(member.link) or b"")
+            return HardLinkItem(path, member_path(member.link) or b"")
         return FileItem(path, found, member.size, self._content(member, stream))
 
     def _refusal(self, member: Member, path: bytes, seen: "_Seen") -> str:
@@ -104,12 +97,12 @@ class TarSource:
         if member.is_sparse:
             return "is a sparse file, which are not read"
         if member.kind not in _PUBLISHED:
-            return f"is {_KINDS.get(member.kind, 'of an unknown type')}, which are not published"
+            return f"is {type_name(member.kind)}, which are not published"
         if member.size > self._max_member and member.kind == tarheaders.REGULAR:
             return f"has {member.size} bytes; up to {self._max_member} are published"
         return _obstacle(member, path, seen)
 
-    def _content(self, member: Member, stream: PlainStream | InflatedStream) -> Extent | Iterator[bytes]:
+    def _content(self, member: Member, stream: PlainStream | PieceStream) -> Extent | Iterator[bytes]:
         if isinstance(stream, PlainStream):
             return Extent(os.fsencode(self._archive), member.offset, member.size)
         return _pieces(stream, member.size)
@@ -120,14 +113,14 @@ def _obstacle(member: Member, path: bytes, seen: "_Seen") -> str:
     if not path and member.kind != tarheaders.DIRECTORY:
         return "has no name"
     if (above := seen.obstacle(path)) is not None:
-        return f"lies below {_shown(above)}, which is no directory"
+        return f"lies below {shown(above)}, which is no directory"
     before = seen.kind(path)
     if before is not None and not (before == _DIRECTORY and member.kind == tarheaders.DIRECTORY):
         return "comes a second time"
     if member.kind == tarheaders.HARD_LINK:
-        target = _normal(member.link)
+        target = member_path(member.link)
         if target is None or seen.kind(target) != _FILE:
-            return f"is a hard link to {_shown(member.link)}, which is no file that came before in the archive"
+            return f"is a hard link to {shown(member.link)}, which is no file that came before in the archive"
     return ""
 
 
@@ -138,18 +131,6 @@ def _pieces(stream: Stream, size: int) -> Iterator[bytes]:
             raise SourceError(f"the archive is cut short: it ends at byte {stream.position}, uncompressed")
         size -= len(piece)
         yield piece
-
-
-def _normal(name: bytes) -> bytes | None:
-    """A member's name as a path relative to the archive; None when it leads out of it."""
-    if name.startswith(b"/"):
-        return None
-    parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
-    return None if b".." in parts else b"/".join(parts)
-
-
-def _shown(name: bytes) -> str:
-    return name[:200].decode(errors="backslashreplace")
 
 
 class _Seen:

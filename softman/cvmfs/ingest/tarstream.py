@@ -1,8 +1,13 @@
-"""The bytes of a tar archive, uncompressed or not, as a stream."""
+"""The bytes of a tar archive as a stream, uncompressed or not, from a file or from anywhere else.
+
+Whoever made the archive is not trusted: every call of a decompressor yields a bounded number of bytes, its memory is
+bounded, and an end that is no end is told from one.
+"""
 
 import bz2
 import lzma
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,22 +17,138 @@ from typing import Any, BinaryIO, Final
 from softman.cvmfs.errors import SourceError
 from softman.cvmfs.format.objects import PIECE_SIZE
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 try:
     from isal import isal_zlib as _gzip
 except ImportError:  # no wheel for this processor
     _gzip = zlib  # type: ignore[misc]
 
-_XZ_MEMORY: Final = 128 * 1024 * 1024
-"""Bytes that the dictionary of an xz archive may ask for; ``xz -9`` asks for 65 MiB."""
+MAX_WINDOW: Final = 128 * 1024 * 1024
+"""Bytes that xz and zstd may take to look back. ``xz -9`` asks for 65 MiB; ``zstd`` itself takes no more by default."""
+_FEED: Final = 64 * 1024
+"""Bytes handed to a decompressor at once: what it does not take is copied."""
+_FREE_PARTS: Final = 10_000
+_MIN_PART: Final = 256
+"""Beyond that many parts, they have so many bytes on average: each costs a decompressor and a copy of the input."""
 _GZIP_WINDOW = 31
-_MAGIC: dict[bytes, Callable[[], Any]] = {
-    b"\x1f\x8b": lambda: _gzip.decompressobj(_GZIP_WINDOW),
-    b"BZh": bz2.BZ2Decompressor,
-    b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY),
+_ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW.bit_length() - 1}
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: _gzip.decompressobj(_GZIP_WINDOW),
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_WINDOW),
+    "zstd": lambda: zstd.ZstdDecompressor(options=_ZSTD_OPTIONS),
 }
-_REFUSED = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip", b"\x1f\x9d": "compress"}
-_LONGEST_MAGIC = 6
-_ERRORS = (zlib.error, getattr(_gzip, "error", zlib.error), lzma.LZMAError, EOFError, ValueError, OSError)
+_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_MAGIC |= {bytes([0x50 + nibble, 0x2A, 0x4D, 0x18]): "zstd" for nibble in range(16)}  # a frame to be skipped
+_UNREADABLE = {b"PK\3\4": "zip", b"PK\5\6": "zip", b"\x1f\x9d": "compress", b"7z\xbc\xaf\x27\x1c": "7-Zip",
+               b"LZIP": "lzip", b"\x04\x22\x4d\x18": "lz4", b"\x89LZO": "lzop", b"Rar!\x1a\x07": "RAR"}  # fmt: skip
+HEAD_SIZE: Final = 262
+"""Bytes of the beginning of an archive that tell what it is."""
+_TAR_MAGIC = slice(257, 262), b"ustar"
+_ERRORS = (
+    zlib.error,
+    getattr(_gzip, "error", zlib.error),
+    lzma.LZMAError,
+    zstd.ZstdError,
+    EOFError,
+    ValueError,
+    OSError,
+    OverflowError,
+)
+_TOO_MUCH_MEMORY = ("emory usage limit", "too much memory")
+
+
+def compression_of(head: bytes) -> str | None:
+    """How an archive is compressed: ``gzip``, ``bzip2``, ``xz`` or ``zstd``; None for not at all.
+
+    Args:
+        head: its first ``HEAD_SIZE`` bytes or more, if there are so many.
+
+    Raises:
+        SourceError: in a way that is not understood.
+    """
+    place, magic = _TAR_MAGIC
+    if head[place] == magic:  # even when the name of the first member begins like something else
+        return None
+    for start, name in _UNREADABLE.items():
+        if head.startswith(start):
+            raise SourceError(f"it is a file of {name}; tar archives, plain, gzip, bzip2, xz and zstd are read")
+    return next((name for start, name in _MAGIC.items() if head.startswith(start)), None)
+
+
+def inflate_parts(pieces: Iterator[bytes], compression: str) -> Iterator[bytes]:
+    """The content of an archive in pieces of up to 256 KiB.
+
+    Compressed streams after one another count as one, as the programs do it; zeros that pad their end are passed over.
+
+    Args:
+        pieces: compressed. Their errors pass through.
+        compression: as ``compression_of`` names it.
+
+    Raises:
+        SourceError: damaged, cut short, or more than ``MAX_WINDOW`` bytes are needed to read it.
+    """
+    inflater = _Inflater(_DECOMPRESSORS[compression])
+    for piece in pieces:
+        for start in range(0, len(piece), _FEED):
+            yield from inflater.feed(piece[start : start + _FEED])
+    yield from inflater.finish()
+
+
+class _Inflater:
+    """Inflates parts that follow one another."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._state: Any = None
+        self._parts = self._taken = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What ``data`` adds to the content."""
+        self._taken += len(data)
+        while True:
+            if self._state is None:
+                data = data.lstrip(b"\0") if self._parts else data
+                if not data:
+                    return
+                self._begin()
+            ready = _step(self._state, data)
+            if ready:
+                yield ready
+            if self._state.eof:
+                data, self._state = self._state.unused_data, None
+                continue
+            data = getattr(self._state, "unconsumed_tail", b"")  # of zlib; the others keep what they did not take
+            if not data and len(ready) < PIECE_SIZE:
+                return
+
+    def finish(self) -> Iterator[bytes]:
+        """The rest of the content, when all was fed."""
+        while self._state is not None:
+            ready = _step(self._state, b"")
+            if not ready and not self._state.eof:
+                raise SourceError("the archive is cut short: its compressed data ends early")
+            yield ready
+            self._state = None if self._state.eof else self._state
+
+    def _begin(self) -> None:
+        self._state = self._make()
+        self._parts += 1
+        if self._parts > _FREE_PARTS + self._taken // _MIN_PART:
+            raise SourceError(f"the archive consists of too many parts: {self._parts} in {self._taken} bytes")
+
+
+def _step(state: Any, data: bytes) -> bytes:
+    try:
+        ready: bytes = state.decompress(data, PIECE_SIZE)
+    except _ERRORS as exc:
+        if any(text in str(exc) for text in _TOO_MUCH_MEMORY):
+            raise SourceError(f"more than {MAX_WINDOW} bytes of memory are needed to unpack the archive") from exc
+        raise SourceError(f"the archive is damaged: {exc}") from exc
+    return ready
 
 
 class PlainStream:
@@ -53,67 +174,60 @@ class PlainStream:
             self.position += size
 
 
-class InflatedStream:
-    """A compressed archive while it is inflated; archives after one another count as one, as the programs do it."""
+class PieceStream:
+    """An archive that comes in pieces.
 
-    def __init__(self, file: BinaryIO, make_decompressor: Callable[[], Any]) -> None:
-        self._file = file
-        self._make = make_decompressor
-        self._state = make_decompressor()
-        self._input = b""
-        self._ready = b""
+    Args:
+        pieces: uncompressed. Their errors pass through.
+    """
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = b""
+        self._used = 0
         self.position = 0
 
     def read(self, size: int, /) -> bytes:
         """See ``tarheaders.Stream``."""
-        pieces = []
-        while size and (self._ready or self._fill()):
-            pieces.append(self._ready[:size])
-            self._ready = self._ready[size:]
-            size -= len(pieces[-1])
-            self.position += len(pieces[-1])
-        return b"".join(pieces)
+        end = self._used + size
+        if end <= len(self._piece):
+            data = self._piece[self._used : end]
+            self._used = end
+            self.position += size
+            return data
+        return b"".join(self.take(size))
+
+    def take(self, size: int, /) -> Iterator[bytes]:
+        """As ``read``, in pieces."""
+        while size and self._fill():
+            data = self._piece[self._used : self._used + size]
+            self._used += len(data)
+            self.position += len(data)
+            size -= len(data)
+            yield data
 
     def skip(self, size: int, /) -> None:
         """See ``tarheaders.Stream``."""
         while size:
-            passed = len(self.read(min(size, PIECE_SIZE)))
-            if not passed:
+            if not self._fill():
                 raise SourceError(f"the archive is cut short: it ends at byte {self.position}, uncompressed")
+            passed = min(size, len(self._piece) - self._used)
+            self._used += passed
+            self.position += passed
             size -= passed
 
     def _fill(self) -> bool:
-        """Inflate some more; whether there was any."""
-        try:
-            while not self._ready:
-                if self._state.eof and not self._next_part():
-                    return False
-                ended = False
-                if not self._input and getattr(self._state, "needs_input", True):
-                    self._input = self._file.read(PIECE_SIZE)
-                    ended = not self._input
-                self._ready = self._state.decompress(self._input, PIECE_SIZE)
-                # zlib gives back what it did not take; bz2 and lzma keep it.
-                left = getattr(self._state, "unconsumed_tail", b"")
-                self._input = self._state.unused_data if self._state.eof else left
-                if ended and not self._ready and not self._state.eof:
-                    raise SourceError("the archive is cut short: its compressed data ends early")
-        except _ERRORS as exc:
-            raise SourceError(f"the archive is damaged: {exc}") from exc
-        return True
-
-    def _next_part(self) -> bool:
-        """Begin with the compressed stream that follows, if any; zeros that pad the end are passed over."""
-        while not self._input.strip(b"\0"):
-            self._input = self._file.read(PIECE_SIZE)
-            if not self._input:
+        """Have at least one byte at hand; whether there is any."""
+        while self._used == len(self._piece):
+            piece = next(self._pieces, None)
+            if piece is None:
                 return False
-        self._state = self._make()
+            self._piece, self._used = piece, 0
         return True
 
 
 @contextmanager
-def open_stream(path: Path) -> Iterator[PlainStream | InflatedStream]:
+def open_stream(path: Path) -> Iterator[PlainStream | PieceStream]:
     """Open an archive; its compression shows in its first bytes.
 
     Raises:
@@ -125,15 +239,23 @@ def open_stream(path: Path) -> Iterator[PlainStream | InflatedStream]:
         raise SourceError(f"{path} cannot be read: {exc.strerror}") from exc
     with file:
         try:
-            magic = file.read(_LONGEST_MAGIC)
+            head = file.read(HEAD_SIZE)
             file.seek(0)
         except OSError as exc:
             raise SourceError(f"{path} cannot be read: {exc.strerror}") from exc
-        for start, name in _REFUSED.items():
-            if magic.startswith(start):
-                raise SourceError(f"{path} is compressed with {name}; tar archives, plain, .gz, .bz2 and .xz are read")
-        for start, make in _MAGIC.items():
-            if magic.startswith(start):
-                yield InflatedStream(file, make)
-                return
-        yield PlainStream(file)
+        try:
+            compression = compression_of(head)
+        except SourceError as exc:
+            raise SourceError(f"{path}: {exc}") from exc
+        if compression is None:
+            yield PlainStream(file)
+        else:
+            yield PieceStream(inflate_parts(_file_pieces(path, file), compression))
+
+
+def _file_pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    try:
+        while piece := file.read(PIECE_SIZE):
+            yield piece
+    except OSError as exc:
+        raise SourceError(f"{path} cannot be read: {exc.strerror}") from exc

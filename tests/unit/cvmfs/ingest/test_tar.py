@@ -6,6 +6,7 @@ import io
 import lzma
 import random
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +21,21 @@ from softman.cvmfs.ingest.tar import TarSource
 from softman.cvmfs.ingest.tarheaders import MAX_EXTENDED
 from tests.unit.cvmfs.ingest.conftest import MakeTar, Site
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda data: data,
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
     "xz": lzma.compress,
     "two parts": lambda data: gzip.compress(data[:1000]) + gzip.compress(data[1000:]),
+    "zstd": zstd.compress,
+    "three frames, one to be skipped": lambda data: (
+        zstd.compress(data[:700]) + b"\x53\x2a\x4d\x18\4\0\0\0skip" + zstd.compress(data[700:])
+    ),
     "padded": lambda data: gzip.compress(data) + bytes(1000),
 }
 
@@ -182,7 +192,8 @@ def test_archives_that_are_cut_short_are_never_published(
     ("content", "message"),
     [
         (b"not an archive at all " * 100, "not a tar archive"),
-        (b"\x28\xb5\x2f\xfd" + bytes(600), "zstd"),
+        (b"\x28\xb5\x2f\xfd" + b"nonsense" * 100, "damaged"),
+        (b"\x04\x22\x4d\x18" + bytes(600), "lz4"),
         (b"PK\3\4" + bytes(600), "zip"),
         (b"\x1f\x8b" + b"nonsense" * 100, "damaged"),
         (b"BZh9" + b"nonsense" * 100, "damaged"),
