@@ -25,6 +25,7 @@ SPOOL_BYTES = 1024 * 1024
 """Bytes of an object in the making that wait in memory; more wait in a file."""
 _TRANSACTION = re.compile(r"[0-9a-f]{32}")
 _TEMPORARY = ".tmp-"
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A publisher might leave a fifo: opening must not wait for it.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -106,6 +107,29 @@ class DirectoryArea:
     def holds(self, name: str) -> bool:
         """See ``StagingArea.holds``."""
         return (self.directory / name).exists()
+
+    def keep(self, name: str, stored: bytes) -> None:
+        """Put a small object into the area, as it is to be stored; nothing happens when it is there.
+
+        Raises:
+            StoreUnavailable: the staging area cannot be written now.
+        """
+        path = f"{self.directory}/{name}"
+        if os.path.lexists(path):
+            return
+        temporary = f"{self.directory}/{_TEMPORARY}{secrets.token_hex(8)}"
+        with storage_errors():
+            descriptor = os.open(temporary, _CREATE, 0o644)
+            try:
+                view = memoryview(stored)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+            except BaseException:
+                os.unlink(temporary)  # noqa: PTH108 - same
+                raise
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, path)  # noqa: PTH104 - same
 
     def discard(self) -> None:
         """See ``StagingArea.discard``."""

@@ -116,7 +116,6 @@ class Editing(Transaction):
         self._add(
             path,
             iter((content,)),
-            len(content),
             mode,
             mtime,
             mtime_ns=mtime_ns,
@@ -140,7 +139,7 @@ class Editing(Transaction):
         Args and errors are as for ``add_bytes``; errors of ``content`` pass through.
         """
         pieces = _pieces(content)
-        self._add(path, pieces, None, mode, mtime, mtime_ns=mtime_ns, xattrs=xattrs, compression=compression)
+        self._add(path, pieces, mode, mtime, mtime_ns=mtime_ns, xattrs=xattrs, compression=compression)
 
     def add_path(
         self,
@@ -179,7 +178,6 @@ class Editing(Transaction):
             self._add(
                 path,
                 content,
-                status.st_size,
                 found.mode,
                 seconds,
                 mtime_ns=rest,
@@ -252,7 +250,6 @@ class Editing(Transaction):
         self,
         path: str | bytes,
         content: Iterator[bytes],
-        size: int | None,
         mode: int,
         mtime: int | None,
         *,
@@ -265,7 +262,7 @@ class Editing(Transaction):
             self.set_dirtab(_whole(content), seconds)
             return
         self._writable(path, is_file=True)  # before anything is stored
-        stored = self._objects.write_file(content, size_hint=size, compression=compression)
+        stored = self._objects.write_file(content, compression=compression)
         self.add_file(path, stored, mode, seconds, mtime_ns=mtime_ns, xattrs=xattrs)
 
     def _made_by(self) -> Workers:

@@ -1,12 +1,16 @@
 """Writing content into a staging area: compressed, hashed, cut into chunks, whatever the area is."""
 
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Protocol
 
 from softman.cvmfs.areas import (
+    SPOOL_BYTES,
     STAGING_DIRECTORY,
     DirectoryArea,
     Spool,
@@ -15,9 +19,11 @@ from softman.cvmfs.areas import (
     new_transaction_id,
     staged_name,
 )
+from softman.cvmfs.direct import DirectArea
+from softman.cvmfs.format.chunker import Chunker, ChunkSizes, ContentChunker, FixedChunker
 from softman.cvmfs.format.entry import Chunk, Compression
-from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, ObjectKind
-from softman.cvmfs.format.objects import Compressor
+from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, ObjectKind, hash_bytes
+from softman.cvmfs.format.objects import Compressor, compress
 
 __all__ = [
     "CHUNK_SIZE",
@@ -34,7 +40,11 @@ __all__ = [
 CHUNK_SIZE = 16 * 1024 * 1024
 """Bytes of every chunk but the last; the largest that stock writers make."""
 CHUNK_THRESHOLD = 24 * 1024 * 1024
-"""Files of more bytes are stored in chunks."""
+"""Files of more bytes are stored in chunks, where chunks are of a fixed size."""
+WHOLE_SIZE = ChunkSizes().minimum
+"""Files of up to so many bytes are never cut by their content."""
+_THREADS = min(2, len(os.sched_getaffinity(0)))
+"""Chunks of a file that are compressed at the same time: each more takes up to 16 MiB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ class Staging:
         area: where objects go; a path stands for ``DirectoryArea(path)``.
         algorithm: of the hashes, the repository's.
         published: objects that it says are stored are not staged again.
+        threads: chunks of one file that are compressed at the same time.
 
     Raises:
         PathError: the last component of the path is no transaction id.
@@ -83,7 +94,9 @@ class Staging:
         *,
         algorithm: HashAlgorithm = HashAlgorithm.SHA1,
         published: Published | None = None,
+        threads: int = _THREADS,
     ) -> None:
+        self._threads = threads
         self.area: StagingArea = DirectoryArea(area) if isinstance(area, Path) else area
         self.algorithm = algorithm
         self.published: Published = published or _none_published
@@ -128,98 +141,120 @@ class Staging:
         Raises:
             StoreUnavailable: the staging area cannot be written now. Errors of ``pieces`` pass through.
         """
+        source = iter(pieces)
+        head, is_all = _take(source, SPOOL_BYTES)
+        if is_all:
+            return self._write_whole(b"".join(head), kind, compression)
         compressor = Compressor() if compression is Compression.ZLIB else None
         hasher, size, stored_size = Hasher(self.algorithm), 0, 0
         with self.area.spool() as spool:
-            for piece in pieces:
+            for piece in chain(head, source):
                 size += len(piece)
                 stored_size += _store(spool, hasher, compressor.update(piece) if compressor else piece)
             if compressor:
                 stored_size += _store(spool, hasher, compressor.finish())
             content_hash = hasher.finish()
-            name = staged_name(content_hash, kind)
-            if not self.area.holds(name) and not self.published(content_hash, kind, size=stored_size):
-                spool.keep_as(name)
+            self._keep(spool, content_hash, kind, stored_size)
         return StoredObject(content_hash, size, stored_size, compression)
 
     def write_file(
         self,
         pieces: Iterable[bytes],
         *,
-        size_hint: int | None = None,
         compression: Compression = Compression.ZLIB,
-        threshold: int = CHUNK_THRESHOLD,
-        chunk_size: int = CHUNK_SIZE,
+        threshold: int = WHOLE_SIZE,
+        chunk_size: int | None = None,
     ) -> StoredObject | ChunkedContent:
-        """Store a file's content: as one object, or in chunks when it has more than ``threshold`` bytes.
+        """Store a file's content: as one object, or in chunks where it is cut.
+
+        Chunks are compressed and hashed in threads of their own while ``pieces`` come. Memory holds up to ``threads``
+        chunks, the next one, and what ``pieces`` hold.
 
         Args:
             pieces: the content.
-            size_hint: how many bytes it is said to have, which saves memory: without a hint up to ``threshold`` bytes
-                are held to find out, with a larger one ``chunk_size``, with a smaller one none. When it is wrong the
-                content is stored correctly all the same.
             compression: of the stored objects.
-            threshold: bytes.
-            chunk_size: bytes of each chunk but the last.
+            threshold: files of up to so many bytes are not cut.
+            chunk_size: bytes of each chunk but the last; None cuts by content, as stock writers do, and may leave a
+                file whole.
 
         Raises:
             StoreUnavailable: the staging area cannot be written now. Errors of ``pieces`` pass through.
         """
-        if size_hint is not None and size_hint <= threshold:
-            return self.write_object(pieces, compression=compression)
-        source = _Cutter(pieces)
-        head = source.take(max(threshold, chunk_size) if size_hint is None else chunk_size)
-        if not source.more():
+        source = iter(pieces)
+        head, is_all = _take(source, threshold)
+        if is_all:
             return self.write_object(head, compression=compression)
-        return self._write_chunks(_Cutter(chain(head, source.rest())), compression, chunk_size)
+        cutter = ContentChunker() if chunk_size is None else FixedChunker(chunk_size)
+        return self._write_cut(_cut(chain(head, source), cutter), compression)
 
     def discard(self) -> None:
         """Remove the area with all that is in it; nothing happens when it is gone."""
         self.area.discard()
 
-    def _write_chunks(self, source: "_Cutter", compression: Compression, chunk_size: int) -> ChunkedContent:
-        chunks: list[Chunk] = []
-        offset = stored_size = 0
-        while source.more():
-            stored = self.write_object(source.pieces(chunk_size), ObjectKind.CHUNK, compression=compression)
-            chunks.append(Chunk(offset, stored.size, stored.hash))
-            offset += stored.size
-            stored_size += stored.stored_size
-        return ChunkedContent(tuple(chunks), offset, stored_size, compression)
+    def _write_whole(self, content: bytes, kind: ObjectKind, compression: Compression) -> StoredObject:
+        stored = compress(content) if compression is Compression.ZLIB else content
+        content_hash = hash_bytes(stored, self.algorithm)
+        if not isinstance(self.area, DirectoryArea | DirectArea):
+            with self.area.spool() as spool:
+                spool.write(stored)
+                self._keep(spool, content_hash, kind, len(stored))
+        elif not self.published(content_hash, kind, size=len(stored)):
+            self.area.keep(staged_name(content_hash, kind), stored)
+        return StoredObject(content_hash, len(content), len(stored), compression)
+
+    def _write_cut(self, parts: Iterator[list[bytes]], compression: Compression) -> StoredObject | ChunkedContent:
+        def write(part: list[bytes]) -> StoredObject:
+            return self.write_object(part, ObjectKind.CHUNK, compression=compression)
+
+        first = next(parts)
+        second = next(parts, None)
+        if second is None:
+            return self.write_object(first, compression=compression)
+        done: list[StoredObject] = []
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="chunks") as pool:
+            running = deque([pool.submit(write, first)])
+            del first
+            while second is not None:
+                if len(running) == self._threads:
+                    done.append(running.popleft().result())
+                running.append(pool.submit(write, second))
+                second = next(parts, None)
+            done.extend(future.result() for future in running)
+        offsets = accumulate((chunk.size for chunk in done), initial=0)
+        chunks = tuple(Chunk(offset, chunk.size, chunk.hash) for offset, chunk in zip(offsets, done, strict=False))
+        stored_size = sum(chunk.stored_size for chunk in done)
+        return ChunkedContent(chunks, sum(chunk.size for chunk in done), stored_size, compression)
+
+    def _keep(self, spool: Spool, content_hash: ContentHash, kind: ObjectKind, stored_size: int) -> None:
+        name = staged_name(content_hash, kind)
+        if not self.area.holds(name) and not self.published(content_hash, kind, size=stored_size):
+            spool.keep_as(name)
 
 
-class _Cutter:
-    """Reads a stream of pieces and cuts it where asked."""
+def _take(source: Iterator[bytes], size: int) -> tuple[list[bytes], bool]:
+    """Pieces of ``source`` until they have more than ``size`` bytes; whether they are all there is."""
+    taken: list[bytes] = []
+    for piece in source:
+        taken.append(piece)
+        size -= len(piece)
+        if size < 0:
+            return taken, False
+    return taken, True
 
-    def __init__(self, source: Iterable[bytes]) -> None:
-        self._source = iter(source)
-        self._pending = b""
 
-    def more(self) -> bool:
-        """Whether there is anything left."""
-        while not self._pending:
-            piece = next(self._source, None)
-            if piece is None:
-                return False
-            self._pending = piece
-        return True
-
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """The next ``size`` bytes, fewer at the end."""
-        while size and self.more():
-            piece, self._pending = self._pending[:size], self._pending[size:]
-            size -= len(piece)
-            yield piece
-
-    def take(self, size: int) -> list[bytes]:
-        """The next ``size`` bytes at once."""
-        return list(self.pieces(size))
-
-    def rest(self) -> Iterator[bytes]:
-        """Everything that is left."""
-        while self.more():
-            piece, self._pending = self._pending, b""
-            yield piece
+def _cut(source: Iterable[bytes], cutter: Chunker) -> Iterator[list[bytes]]:
+    """The pieces of ``source`` chunk by chunk; at least one chunk."""
+    part: list[bytes] = []
+    position = 0
+    for piece in source:
+        start = 0
+        for cut in cutter.feed(piece):
+            part.append(piece[start : cut - position])
+            yield part
+            part, start = [], cut - position
+        part.append(piece[start:])
+        position += len(piece)
+    yield part
 
 
 def _none_published(content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:

@@ -78,7 +78,7 @@ class Observer:
 
     def _file(self, target: Target, body: ObjectBody) -> Seen:
         head = bytearray()
-        stored = self._staging.write_file(_with_head(body.chunks(), head), size_hint=body.info.size)
+        stored = self._staging.write_file(_with_head(body.chunks(), head))
         if stored.size != body.info.size:
             msg = f"{target.key} broke off after {stored.size} of {body.info.size} bytes"
             raise ServiceUnavailable(msg)

@@ -1,6 +1,7 @@
 """Staging areas: what publishers leave, and how stratum 0 looks at it."""
 
 import os
+import random
 import subprocess
 import threading
 import zlib
@@ -12,6 +13,7 @@ import pytest
 
 from softman.cvmfs.areas import check_transaction_id, new_transaction_id, open_staged, staged_name, sweep_areas
 from softman.cvmfs.errors import ObjectMissing, PathError, StoreUnavailable
+from softman.cvmfs.format.chunker import ContentChunker
 from softman.cvmfs.format.entry import Compression
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, ObjectKind, hash_bytes
 from softman.cvmfs.staging import ChunkedContent, Staging, StoredObject
@@ -76,32 +78,53 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
         yield data[at : at + size]
 
 
-@pytest.mark.parametrize("hint", [None, 5000, 100, 10**9], ids=["no hint", "right", "too small", "too large"])
+def chunks_of(area: Staging, stored: ChunkedContent) -> list[bytes]:
+    return [(area.directory / staged_name(c.hash, ObjectKind.CHUNK)).read_bytes() for c in stored.chunks]
+
+
 @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 1999, 2000, 2001, 5000])
-def test_long_content_is_cut_into_chunks(area: Staging, size: int, hint: int | None) -> None:
+def test_long_content_is_cut_into_chunks(area: Staging, size: int) -> None:
     data = pattern(size)
-    stored = area.write_file(
-        pieces(data, 333), size_hint=hint, threshold=2000, chunk_size=1000, compression=Compression.NONE
-    )
+    stored = area.write_file(pieces(data, 333), threshold=2000, chunk_size=1000, compression=Compression.NONE)
     assert stored.size == size
     assert stored.compression is Compression.NONE
-    if isinstance(stored, StoredObject):
+    if size <= 2000:
+        assert isinstance(stored, StoredObject)
         assert (area.directory / staged_name(stored.hash, ObjectKind.FILE)).read_bytes() == data
-        assert size <= 2000 or hint == 100
         return
     assert isinstance(stored, ChunkedContent)
-    assert len(stored.chunks) >= 2
     assert [c.offset for c in stored.chunks] == list(range(0, size, 1000))
-    parts = [(area.directory / staged_name(c.hash, ObjectKind.CHUNK)).read_bytes() for c in stored.chunks]
+    parts = chunks_of(area, stored)
     assert [len(part) for part in parts] == [c.size for c in stored.chunks]
     assert b"".join(parts) == data
 
 
-def test_chunks_of_the_usual_size(area: Staging) -> None:
-    stored = area.write_file((os.urandom(MIB) for _ in range(25)), size_hint=25 * MIB)
+def test_large_content_is_cut_where_stock_writers_cut(area: Staging) -> None:
+    data = random.Random(7).randbytes(40 * MIB)  # noqa: S311
+    stored = area.write_file(pieces(data, 300_001), compression=Compression.NONE)
     assert isinstance(stored, ChunkedContent)
-    assert [c.size for c in stored.chunks] == [16 * MIB, 9 * MIB]
-    assert sum(f.stat().st_size for f in area.directory.iterdir()) == stored.stored_size
+    assert [c.offset for c in stored.chunks] == [0, *ContentChunker().feed(data)]
+    assert b"".join(chunks_of(area, stored)) == data
+    changed = area.write_file(pieces(b"one more" + data, MIB), compression=Compression.NONE)
+    assert isinstance(changed, ChunkedContent)
+    assert changed.chunks[0].hash != stored.chunks[0].hash
+    assert {c.hash for c in changed.chunks} & {c.hash for c in stored.chunks}
+
+
+def test_content_without_a_cut_is_one_object(area: Staging) -> None:
+    stored = area.write_file([bytes(MIB)] * 5)
+    assert isinstance(stored, StoredObject)
+    assert files(area) == {str(stored.hash)}
+
+
+def test_an_error_between_chunks_passes_through(area: Staging) -> None:
+    def broken() -> Iterator[bytes]:
+        for _ in range(5):
+            yield bytes(1000)
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        area.write_file(broken(), threshold=1000, chunk_size=1000)
 
 
 def test_what_is_published_is_not_staged(tmp_path: Path) -> None:
@@ -141,7 +164,7 @@ def test_an_error_of_the_source_leaves_nothing(area: Staging) -> None:
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        area.write_file(broken(), size_hint=1)
+        area.write_file(broken())
     assert files(area) == set()
 
 
