@@ -1,36 +1,31 @@
 """The inspection of one catalog of a candidate: a comparison with the catalog that has its rows now.
 
-Sums and links are recomputed for all rows in SQL; only rows that differ from the base are looked at one by one, as the
-base went through the same checks. Rows that were in another catalog before are looked up there.
+Only rows that differ from the base are looked at one by one, as the base went through the same checks. Sums and links
+are recomputed in SQL: for all rows, or when few differ for those that are concerned (``inspection_delta``). Rows that
+were in another catalog before are looked up there.
 """
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from softman.cvmfs.base_catalogs import BaseCatalog, BaseCatalogs, read_only_uri
 from softman.cvmfs.errors import CandidateRejected
 from softman.cvmfs.format.catalog import CatalogReader, NestedCatalog
-from softman.cvmfs.format.counters import COUNTER_NAMES, ROW_SUMS, CatalogCounters, Counters
+from softman.cvmfs.format.counters import COUNTER_NAMES, CatalogCounters, Counters
 from softman.cvmfs.format.entry import Entry, Flag
 from softman.cvmfs.format.hashes import HashAlgorithm, path_hash
 from softman.cvmfs.format.schema import CATALOG_TABLES, SCHEMA_REVISION
+from softman.cvmfs.inspection_delta import CHANGED_CHUNKS, JOIN, NEW, OLD, compare, own_counters
 from softman.cvmfs.inspection_entries import STRUCTURE, check_entry, same_but_links, same_in_another_catalog
-from softman.cvmfs.inspection_rules import MOUNTPOINT, RULES
+from softman.cvmfs.inspection_rules import CHANGED_LINKS, LINKS, MOUNTPOINT, RULES, TYPES
 from softman.cvmfs.paths import MARKER, MAX_PATH
 
 MAX_CLOCK_SKEW = 24 * 3600
 """Seconds that a publisher's clock may be ahead."""
 
 _OWN_PROPERTIES = frozenset({b"revision", b"last_modified", b"previous_revision"})
-_ALL = (
-    "md5path_1, md5path_2, parent_1, parent_2, hardlinks, hash, size, mode, mtime, mtimens, flags, name, symlink, uid, "
-    "gid, xattr"
-)
-_NEW = ", ".join(f"n.{column}" for column in _ALL.split(", "))
-_OLD = ", ".join(f"o.{column}" for column in _ALL.split(", "))
-_JOIN = "ON o.md5path_1=n.md5path_1 AND o.md5path_2=n.md5path_2"
 _NESTED = Flag.NESTED_MOUNTPOINT.value
 _NESTED_ROOT = Flag.NESTED_ROOT.value
 
@@ -95,6 +90,7 @@ class CatalogInspection:
         self._terms = terms
         self._paths: dict[tuple[int, int], bytes] = {}
         self._inspected: set[bytes] = set()
+        self._little = False
         connection.text_factory = bytes
         self._old: BaseCatalog = base.holding(path)
         self._replaced = self._old if self._old.path == path else None
@@ -111,12 +107,12 @@ class CatalogInspection:
         self._check_database()
         self._new = CatalogReader(self._db)
         self._check_properties()
-        root_1, root_2 = path_hash(self._path)
-        for problem, sql in RULES:
-            values = {"root_1": root_1, "root_2": root_2, "nested": self._path != b""}
-            row = self._db.execute(sql, {key: value for key, value in values.items() if f":{key}" in sql}).fetchone()
-            if row is not None:
-                raise CandidateRejected(f"{self._where()}: the entry named {_shown(row[0])} {problem}")
+        self._check_rules(TYPES, "main.catalog")
+        self._little = self._replaced is not None and compare(self._db)
+        if self._little:
+            self._check_rules((*RULES, CHANGED_LINKS), "temp.scope")
+        else:
+            self._check_rules((*RULES, LINKS), "main.catalog")
         self._check_root(mountpoint)
         found = Inspected(self._check_counters())
         self._check_nested(found)
@@ -127,6 +123,15 @@ class CatalogInspection:
             names = {name: None for row in rows for name in self._check_row(row)}
         found.objects = list(names)
         return found
+
+    def _check_rules(self, rules: Iterable[tuple[str, str]], rows: str) -> None:
+        root_1, root_2 = path_hash(self._path)
+        values = {"root_1": root_1, "root_2": root_2, "nested": self._path != b""}
+        for problem, sql in rules:
+            used = {key: value for key, value in values.items() if f":{key}" in sql}
+            row = self._db.execute(sql.replace("{rows}", rows), used).fetchone()
+            if row is not None:
+                raise CandidateRejected(f"{self._where()}: the entry named {_shown(row[0])} {problem}")
 
     def _where(self) -> str:
         return f"the catalog of {self._path!r}" if self._path else "the candidate"
@@ -201,8 +206,8 @@ class CatalogInspection:
         names = {_text(row[0]) for row in self._db.execute("SELECT counter FROM main.statistics")}
         if names != {name for name, _ in stored.rows()}:
             raise CandidateRejected(f"{self._where()} has other counters than a catalog has")
-        actual = [value or 0 for value in self._db.execute(ROW_SUMS).fetchone()]
-        for name, value in zip(COUNTER_NAMES, actual, strict=True):
+        before = self._replaced.reader.counters.own if self._replaced is not None and self._little else None
+        for name, value in zip(COUNTER_NAMES, own_counters(self._db, before), strict=True):
             if getattr(stored.own, name) != value:
                 raise CandidateRejected(
                     f"{self._where()}: counter self_{name} is {getattr(stored.own, name)}, should be {value}"
@@ -271,22 +276,24 @@ class CatalogInspection:
                 raise CandidateRejected(f"{_shown(path)}: a bind mountpoint was removed")
 
     def _check_removed(self) -> None:
+        rows = "temp.old_rows" if self._little else "base.catalog"
         sql = (
-            "SELECT o.parent_1, o.parent_2, o.name FROM base.catalog o LEFT JOIN main.catalog n "  # noqa: S608
-            f"{_JOIN} WHERE n.md5path_1 IS NULL"
+            f"SELECT o.parent_1, o.parent_2, o.name FROM {rows} o LEFT JOIN main.catalog n "  # noqa: S608 - constants
+            f"{JOIN} WHERE n.md5path_1 IS NULL"
         )
         for parent_1, parent_2, name in self._db.execute(sql):
             self._terms.check_lease(self._path_of((parent_1, parent_2), "base") + b"/" + name)
 
     def _changed_rows(self) -> Generator[tuple[object, ...]]:
         """Rows that are new or differ, and rows whose chunks differ: new row, then old row (NULLs when new)."""
-        rows = f"SELECT {_NEW}, {_OLD} FROM main.catalog n LEFT JOIN base.catalog o {_JOIN} "  # noqa: S608 - constants
-        yield from self._db.execute(rows + f"WHERE ({_NEW}) IS NOT ({_OLD})")
-        chunks = "SELECT md5path_1, md5path_2, offset, size, hash FROM {}.chunks"
-        new, old = chunks.format("main"), chunks.format("base")
-        changed = f"SELECT md5path_1, md5path_2 FROM ({new} EXCEPT {old}) UNION "  # noqa: S608 - constants
-        changed += f"SELECT md5path_1, md5path_2 FROM ({old} EXCEPT {new})"  # noqa: S608 - constants
-        yield from self._db.execute(rows + f"WHERE (n.md5path_1, n.md5path_2) IN ({changed})")
+        rows = f"SELECT {NEW}, {OLD} FROM {{}} n LEFT JOIN base.catalog o {JOIN} "  # noqa: S608 - constants
+        if self._little:
+            changed = "SELECT * FROM temp.changed_chunks"
+            yield from self._db.execute(rows.format("temp.new_rows"))
+        else:
+            changed = CHANGED_CHUNKS
+            yield from self._db.execute(rows.format("main.catalog") + f"WHERE ({NEW}) IS NOT ({OLD})")
+        yield from self._db.execute(rows.format("main.catalog") + f"WHERE (n.md5path_1, n.md5path_2) IN ({changed})")
 
     def _check_row(self, row: tuple[object, ...]) -> list[str]:
         """Check one new or changed row; the objects it brings."""

@@ -49,7 +49,13 @@ def connect_read_only(database: Path) -> sqlite3.Connection:
     with ExitStack() as on_error:
         on_error.callback(connection.close)
         with sqlite_errors():
-            for pragma in ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0"):
+            for pragma in (
+                "trusted_schema=OFF",
+                "query_only=ON",
+                "cell_size_check=ON",
+                "mmap_size=0",
+                "cache_size=-512",
+            ):
                 connection.execute(f"PRAGMA {pragma}")
             unexpected = connection.execute(_UNEXPECTED).fetchone()
         if unexpected is not None:

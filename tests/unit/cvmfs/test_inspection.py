@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from softman.cvmfs import inspection_delta
 from softman.cvmfs.candidate import Origin, Request, inspect
 from softman.cvmfs.errors import CandidateRejected
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes, path_hash
@@ -18,13 +19,19 @@ from softman.cvmfs.staging import Staging, StoredObject, staged_name
 from softman.cvmfs.transaction import Candidate, Transaction
 from tests.support.writing import START, Workshop
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rows_to_look_at")]
 
 if TYPE_CHECKING:
     from tests.unit.cvmfs.conftest import FixtureRepository
 
 CONTENT = StoredObject(hash_bytes(b"x"), 1, 9)
 BIG = 100
+
+
+@pytest.fixture(params=[inspection_delta.MAX_ROWS, 0], ids=["the difference", "all rows"])
+def rows_to_look_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways must come to the same verdict."""
+    monkeypatch.setattr(inspection_delta, "MAX_ROWS", request.param)
 
 
 @pytest.fixture(scope="module")

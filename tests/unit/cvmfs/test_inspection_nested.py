@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from softman.cvmfs import inspection_delta
 from softman.cvmfs.candidate import Origin, Request, inspect
 from softman.cvmfs.errors import CandidateRejected
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes, path_hash
@@ -19,7 +20,7 @@ from softman.cvmfs.transaction import Balance, Candidate, Transaction
 from tests.support.catalogs import stored_catalogs
 from tests.support.writing import Workshop, add, forge_nested, staged_catalog
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rows_to_look_at")]
 
 if TYPE_CHECKING:
     from tests.unit.cvmfs.conftest import FixtureRepository
@@ -73,6 +74,12 @@ class Inspector:
     def read(self) -> int:
         """How many of the candidate's catalogs it read."""
         return sum(origin is Origin.CANDIDATE for origin, _ in self.asked)
+
+
+@pytest.fixture(params=[inspection_delta.MAX_ROWS, 0], ids=["the difference", "all rows"])
+def rows_to_look_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways must come to the same verdict."""
+    monkeypatch.setattr(inspection_delta, "MAX_ROWS", request.param)
 
 
 @pytest.fixture(scope="module")
