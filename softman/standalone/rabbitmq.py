@@ -57,7 +57,6 @@ class RabbitServer(Server):
     port_names = ("amqp", "distribution", "epmd")
     secret_names = (_ADMIN, _RGW, "cookie")
     process_names = ("epmd", "rabbitmq")
-    start_seconds = 60.0
     stop_seconds = 15.0
 
     @property

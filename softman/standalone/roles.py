@@ -61,6 +61,10 @@ class Site(Protocol):
         """The keys of a user of the object store."""
 
 
+_IMPATIENT = {"SYNC__LEASE_SECONDS": "15", "DRAIN_SECONDS": "5"}
+"""On a development site workers are killed for show and in tests: others take over within seconds, not a minute."""
+
+
 def _common(site: Site) -> dict[str, str]:
     return {
         "DOMAIN": site.domain,
@@ -68,6 +72,7 @@ def _common(site: Site) -> dict[str, str]:
         "REDIS_URL": site.redis_url,
         "STATE_DIR": str(site.directory / "state"),
         "CVMFS__URL": site.web_url,
+        **_IMPATIENT,
     }
 
 

@@ -51,7 +51,7 @@ class Server(ABC):
     secret_names: ClassVar[tuple[str, ...]] = ()
     process_names: ClassVar[tuple[str, ...]]
     """In the order of starting."""
-    start_seconds: ClassVar[float] = 30.0
+    start_seconds: ClassVar[float] = 120.0
     stop_seconds: ClassVar[float] = 5.0
 
     def __init__(self, place: Place, facts: Facts | None = None) -> None:

@@ -147,7 +147,7 @@ class Stack:
         """Let the stack outlive this program."""
         self.processes.detach()
 
-    def start_workers(self, *, flower: bool = True, seconds: float = 60.0) -> None:
+    def start_workers(self, *, flower: bool = True, seconds: float = 180.0) -> None:
         """Start our own processes under a supervisor that starts them again when they end; returns when all are ready.
 
         Args:

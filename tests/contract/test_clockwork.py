@@ -33,9 +33,9 @@ def test_a_turn_is_taken_once(clockwork: Clockwork, unique: str) -> None:
 
 
 def test_the_next_turn_is_due_when_it_was_said(clockwork: Clockwork, unique: str) -> None:
-    assert clockwork.claim(unique, 0.3) == 0
-    assert 0 < clockwork.claim(unique, 100) <= 0.3
-    wait_until(lambda: clockwork.claim(unique, 100) == 0, "the next turn is due", seconds=10)
+    assert clockwork.claim(unique, 1.0) == 0
+    assert 0 < clockwork.claim(unique, 100) <= 1.0
+    wait_until(lambda: clockwork.claim(unique, 100) == 0, "the next turn is due", seconds=60)
 
 
 def test_a_turn_that_came_to_nothing_is_due_again(clockwork: Clockwork, unique: str) -> None:
@@ -48,7 +48,7 @@ def test_signs_of_life(clockwork: Clockwork, unique: str) -> None:
     clockwork.alive(unique)
     clockwork.alive(f"{unique}-b")
     first = clockwork.beats()[unique]
-    wait_until(lambda: clockwork.beats()[unique] > first, "time passes", seconds=10)
+    wait_until(lambda: clockwork.beats()[unique] > first, "time passes", seconds=60)
     clockwork.alive(unique)
     ages = clockwork.beats()
     assert ages[unique] < ages[f"{unique}-b"] < 60

@@ -18,7 +18,7 @@ from softman.adapters.s3_connector import EXCHANGE, S3Connector, Topic
 from softman.errors import Forbidden, NotFound, ServiceUnavailable
 from softman.standalone.stack import Stack
 
-WAKE_UP_SECONDS = 100.0
+WAKE_UP_SECONDS = 300.0
 """A new persistent topic of RGW sleeps up to 30 s, and 90 s after RGW was restarted."""
 
 

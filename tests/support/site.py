@@ -24,7 +24,7 @@ from softman.standalone.stack import Stack
 from softman.tasks.catalogue import DEAD, EVENTS, PROVISION, PUBLIC_EXCHANGE
 from softman.tasks.queues import REASON_HEADER
 
-SECONDS = 60.0
+SECONDS = 180.0
 """Longest wait for anything: far above what is usual, because machines are busy."""
 
 

@@ -23,7 +23,7 @@ from softman.adapters.vault_layout import Role
 from softman.adapters.vault_setup import VaultSetup, set_up_vault
 from softman.settings import VaultCredential, VaultSettings
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 POLICY = """
 # what the tests of this module may do
 path "{mount}/data/open/*" {{ capabilities = ["create", "read", "update", "delete"] }}
@@ -97,7 +97,7 @@ class StandInProcess:
         if self.process is None:
             return 0
         self.process.send_signal(number)
-        code = self.process.wait(timeout=10)
+        code = self.process.wait(timeout=START_SECONDS)
         self.process = None
         return code
 
@@ -133,7 +133,7 @@ def _run_real(program: str, directory: Path) -> Iterator[Server]:
             yield Server(address, "root-of-test", key[1])
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=START_SECONDS)
 
 
 def _answers(address: str) -> bool:
@@ -183,7 +183,7 @@ def connect() -> Iterator[Callable[..., hvac.Client]]:
     made: list[hvac.Client] = []
 
     def make(address: str, token: str) -> hvac.Client:
-        made.append(hvac.Client(address, token=token, timeout=15))
+        made.append(hvac.Client(address, token=token, timeout=60))
         return made[-1]
 
     yield make

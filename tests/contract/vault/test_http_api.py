@@ -263,7 +263,7 @@ class TestSystem:
             assert nobody.sys.is_sealed()
             with pytest.raises(vault_errors.VaultDown, match="Vault is sealed"):
                 kv.read("a")
-            assert requests.get(f"{server.address}/v1/sys/health", timeout=10).status_code == 503
+            assert requests.get(f"{server.address}/v1/sys/health", timeout=60).status_code == 503
             with pytest.raises(vault_errors.InvalidRequest):
                 nobody.sys.submit_unseal_key("00" * 32)
             assert nobody.sys.is_sealed()
@@ -273,10 +273,10 @@ class TestSystem:
 
     def test_errors_have_a_body_of_errors(self, server: Any, root: hvac.Client) -> None:
         headers = {"X-Vault-Token": root.token}
-        answer = requests.get(f"{server.address}/v1/nowhere/at/all", headers=headers, timeout=10)
+        answer = requests.get(f"{server.address}/v1/nowhere/at/all", headers=headers, timeout=60)
         assert answer.status_code == 404
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.json()["errors"]
-        answer = requests.post(f"{server.address}/v1/sys/mounts/x", headers=headers, data="{", timeout=10)
+        answer = requests.post(f"{server.address}/v1/sys/mounts/x", headers=headers, data="{", timeout=60)
         assert answer.status_code == 400
         assert answer.json()["errors"]

@@ -103,14 +103,14 @@ class TestSigningKeys:
         barrier = threading.Barrier(len(vaults))
 
         def create(vault: KeyVault, number: int) -> None:
-            barrier.wait(timeout=10)
+            barrier.wait(timeout=60)
             results.append(vault.create_signing(ALICE, {"privateKey": str(number)}))
 
         threads = [threading.Thread(target=create, args=(vault, number)) for number, vault in enumerate(vaults)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=30)
+            thread.join(timeout=60)
         assert len(results) == len(vaults)
         assert all(result == results[0] for result in results)
         assert vaults[0].read_signing(ALICE) == results[0]

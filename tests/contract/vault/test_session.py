@@ -158,7 +158,7 @@ class TestLogin:
 
         def read() -> None:
             try:
-                barrier.wait(timeout=10)
+                barrier.wait(timeout=60)
                 session.read("softman", "a", "a")
             except BaseException as exc:  # noqa: BLE001 - shown by the assertion below
                 failures.append(exc)
@@ -167,7 +167,7 @@ class TestLogin:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=30)
+            thread.join(timeout=60)
         assert failures == []
         logins = [token for token in stand.standin._state.tokens.values() if token.path == "auth/approle/login"]
         assert len(logins) == 1

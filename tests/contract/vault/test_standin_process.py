@@ -106,9 +106,9 @@ def test_the_ready_line_and_the_exit_code(tmp_path: Path) -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("vault-standin ready http://127.0.0.1:")
-        assert requests.get(f"{line.split()[-1]}/v1/sys/health", timeout=10).json()["version"].endswith("standin")
+        assert requests.get(f"{line.split()[-1]}/v1/sys/health", timeout=60).json()["version"].endswith("standin")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_taken_port_is_said(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         command = [*COMMAND, "--port", str(taken.getsockname()[1]), "--state", str(tmp_path / "state")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("vault-standin cannot start:")
 
@@ -125,7 +125,7 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
 def test_a_state_that_cannot_be_read_is_said_and_kept(tmp_path: Path, text: str) -> None:
     (tmp_path / "state").write_text(text)
     command = [*COMMAND, "--port", "0", "--state", str(tmp_path / "state")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "vault-standin cannot start: the state" in done.stderr
     assert (tmp_path / "state").read_text() == text
@@ -145,7 +145,7 @@ def test_a_state_that_cannot_be_read_is_said_and_kept(tmp_path: Path, text: str)
     ],
 )
 def test_odd_requests_get_an_answer(standin_server: Any, raw: bytes, status: int) -> None:
-    with socket.create_connection(("127.0.0.1", _port(standin_server.address)), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", _port(standin_server.address)), timeout=60) as connection:
         connection.sendall(raw)
         answer = connection.recv(65536)
     assert f" {status} ".encode() in answer.partition(b"\r\n")[0]

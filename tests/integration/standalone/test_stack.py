@@ -14,7 +14,7 @@ import hvac
 import pytest
 import redis
 from botocore.config import Config
-from kombu import Connection, Exchange, Queue
+from kombu import Connection, Exchange, Message, Queue
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -48,7 +48,7 @@ def _channel(connection: Connection) -> AbstractContextManager[Any]:
 
 def _get(url: str) -> tuple[int, dict[str, str], bytes]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - http on loopback
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - http on loopback
             return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as exc:
         with exc:
@@ -208,17 +208,22 @@ def test_the_broker_keeps_durable_messages(stack: Stack, unique: str, how: str) 
     # A quorum queue that is declared less than half a second before a kill does not come back (RabbitMQ 3.10 writes
     # the table of its members that late), so wait for the table.
     [table] = server.home.glob("mnesia/*/quorum/*/names.dets")
-    wait_until(lambda: unique.encode() in table.read_bytes(), "the queue's member is on disk", seconds=10)
+    wait_until(lambda: unique.encode() in table.read_bytes(), "the queue's member is on disk", seconds=60)
     server.kill() if how == "kill" else server.stop()
     assert stack.down() == ["rabbitmq"]
     with pytest.raises(OSError, match="refused"), Connection(stack.amqp_url) as connection:
         connection.connect()
     server.start()
     with Connection(stack.amqp_url) as connection:
-        message = queue(connection.default_channel).get()
-        assert message is not None
-        assert message.payload == "kept"
-        message.ack()
+        found: list[Message] = []
+
+        def comes_back() -> bool:  # a queue may come back a moment after the broker
+            found.extend(filter(None, [queue(connection.default_channel).get()]))
+            return bool(found)
+
+        wait_until(comes_back, "the message is back", seconds=60)
+        assert found[0].payload == "kept"
+        found[0].ack()
 
 
 def test_the_vault_keeps_its_content_over_a_kill(stack: Stack, unique: str) -> None:

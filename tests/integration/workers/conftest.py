@@ -1,5 +1,6 @@
 """Real workers on the real broker: the bench has a clean set of queues, worker processes, and what they write down."""
 
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from softman.tasks.client import client_app
 from softman.tasks.queues import declare_all
 
 ROOT = Path(__file__).resolve().parents[3]
+SECONDS = 120.0
+"""Longest wait for anything: far above what is usual, because machines are busy."""
 PROBES = Path(__file__).with_name("probes")
 
 
@@ -32,6 +35,7 @@ class Worker:
 
     process: subprocess.Popen[bytes]
     log: Path
+    name: str = ""
 
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -47,7 +51,7 @@ class Worker:
     def stop(self) -> int:
         """Ask it to finish."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(SECONDS)
 
 
 @dataclass(slots=True)
@@ -97,6 +101,7 @@ class Bench:
         """Start ``celery -A MODULE worker OPTIONS`` and wait until it answers."""
         name = f"w{len(self.workers)}-{time.monotonic_ns()}@test"
         worker = self.spawn("-A", module, "worker", "-n", name, *options, **variables)
+        worker.name = name
         self.wait(
             lambda: bool(self.client.control.ping(destination=[name], timeout=0.5)),
             f"{module} answers",
@@ -112,7 +117,7 @@ class Bench:
             cwd=self.directory,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=SECONDS,
             check=False,
         )
 
@@ -121,7 +126,7 @@ class Bench:
         condition: Callable[[], bool],
         what: str,
         *,
-        seconds: float = 60.0,
+        seconds: float = SECONDS,
         still_possible: Callable[[], bool] = lambda: True,
     ) -> None:
         """Wait for a condition; what the workers logged is shown when it does not come true."""
@@ -131,6 +136,21 @@ class Bench:
             for worker in self.workers:
                 exc.add_note(f"the end of {worker.log.name}:\n{worker.text()[-4000:]}")
             raise
+
+    def kill_broker(self) -> None:
+        """Kill the broker and start it again, when it keeps all queues.
+
+        A quorum queue declared less than half a second before a kill does not come back (RabbitMQ 3.10 writes the table
+        of its members that late), so this waits for the table.
+        """
+        rabbitmq = self.stack.rabbitmq
+        listed = json.loads(rabbitmq.ctl("list_queues", "name", "type", "--formatter=json"))
+        queues = [row["name"].encode() for row in listed if row["type"] == "quorum"]
+        [table] = rabbitmq.home.glob("mnesia/*/quorum/*/names.dets")
+        self.wait(lambda: all(queue in table.read_bytes() for queue in queues), "all queues are on disk")
+        rabbitmq.kill()
+        rabbitmq.start()
+        self.connection.collect()
 
     def notes(self, label: str) -> list[str]:
         """What probes wrote down under a label: the rest of each line."""

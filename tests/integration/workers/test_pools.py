@@ -27,8 +27,8 @@ pytestmark = pytest.mark.stack
     ],
 )
 def test_each_pool_consumes_its_own_queues(bench: Any, module: str, options: tuple[str, ...], queues: set[str]) -> None:
-    bench.worker(module, "-c1", *options)
-    done = bench.celery("-A", "softman.app", "inspect", "active_queues", "--json")
+    worker = bench.worker(module, "-c1", *options)
+    done = bench.celery("-A", "softman.app", "inspect", "active_queues", "--json", "-d", worker.name, "-t", "60")
     assert done.returncode == 0, done.stderr
     (consumed,) = json.loads(done.stdout).values()
     assert {queue["name"] for queue in consumed} == queues
@@ -90,7 +90,7 @@ def test_a_request_through_the_public_exchange_is_worked_on(bench: Any) -> None:
         "softman.provision", args=["Not A Label", "subject"], exchange="softman", routing_key="softman.provision"
     )
     with pytest.raises(InvalidInput, match="cannot be a repository"):
-        result.get(timeout=30)
+        result.get(timeout=120)
 
 
 def test_a_task_that_is_not_public_cannot_be_asked_for_there(bench: Any) -> None:

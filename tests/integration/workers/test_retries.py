@@ -11,12 +11,14 @@ from softman.tasks.catalogue import DEAD, EVENTS, PUBLISHER, STRATUM0, TASK_QUEU
 from softman.tasks.queues import DELIVERY_LIMIT, REASON_HEADER, topic
 
 pytestmark = pytest.mark.stack
+SECONDS = 120.0
+"""Longest wait for a result: far above what is usual, because machines are busy."""
 
 
 def test_five_retries_arrive_and_finish(bench: Any, unique: str) -> None:
     bench.worker("probe_tasks:stratum0", "-c1")
     result = bench.client.send_task("probe.flaky", args=[unique], queue=STRATUM0)
-    assert result.get(timeout=60) == "run 6"
+    assert result.get(timeout=SECONDS) == "run 6"
     assert bench.notes("flaky") == [unique] * 6
 
 
@@ -27,7 +29,7 @@ def test_a_chain_over_two_pools_survives_the_retries_of_its_links(bench: Any, un
         bench.client.signature("probe.flaky", args=[unique], immutable=True, queue=STRATUM0),
         bench.client.signature("probe.second", args=[unique], immutable=True, queue=PUBLISHER),
     ]
-    assert celery.chain(*links, app=bench.client).apply_async().get(timeout=60) == "run 3"
+    assert celery.chain(*links, app=bench.client).apply_async().get(timeout=SECONDS) == "run 3"
     assert bench.notes("flaky") == [unique] * 6
     assert bench.notes("second") == [unique] * 3
 
@@ -52,10 +54,10 @@ def test_work_and_delays_are_in_quorum_queues_and_only_chatter_in_others(bench: 
 def test_a_permanent_error_ends_the_task_at_once(bench: Any, unique: str) -> None:
     bench.worker("probe_tasks:stratum0", "-c1")
     with pytest.raises(InvalidInput, match=f"{unique} cannot work"):
-        bench.client.send_task("probe.wrong", args=[unique], queue=STRATUM0).get(timeout=30)
+        bench.client.send_task("probe.wrong", args=[unique], queue=STRATUM0).get(timeout=SECONDS)
     for arguments in ([], [1], [unique, "more"]):
         with pytest.raises(InvalidInput, match="argument"):
-            bench.client.send_task("probe.wrong", args=arguments, queue=STRATUM0).get(timeout=30)
+            bench.client.send_task("probe.wrong", args=arguments, queue=STRATUM0).get(timeout=SECONDS)
     assert bench.notes("wrong") == [unique]
     assert bench.take(DEAD) == []
 
@@ -63,7 +65,7 @@ def test_a_permanent_error_ends_the_task_at_once(bench: Any, unique: str) -> Non
 def test_who_gives_up_leaves_a_dead_letter_that_can_be_moved_back(bench: Any, unique: str) -> None:
     bench.worker("probe_tasks:stratum0", "-c1")
     with pytest.raises(ServiceUnavailable, match="nobody answers"):
-        bench.client.send_task("probe.hopeless", args=[unique], queue=STRATUM0).get(timeout=30)
+        bench.client.send_task("probe.hopeless", args=[unique], queue=STRATUM0).get(timeout=SECONDS)
     assert bench.notes("hopeless") == [unique] * 2
     bench.wait(lambda: bench.depth(DEAD) == 1, "there is a dead letter")
     (letter,) = bench.take(DEAD)
@@ -90,7 +92,7 @@ def test_an_outage_uses_up_no_retries(bench: Any, unique: str) -> None:
 def test_a_defect_fails_and_is_kept(bench: Any, unique: str) -> None:
     bench.worker("probe_tasks:stratum0", "-c1")
     with pytest.raises(KeyError, match=unique):
-        bench.client.send_task("probe.defect", args=[unique], queue=STRATUM0).get(timeout=30)
+        bench.client.send_task("probe.defect", args=[unique], queue=STRATUM0).get(timeout=SECONDS)
     bench.wait(lambda: bench.depth(DEAD) == 1, "there is a dead letter")
     (letter,) = bench.take(DEAD)
     assert letter.headers[REASON_HEADER] == f"KeyError: '{unique}'"
@@ -98,7 +100,7 @@ def test_a_defect_fails_and_is_kept(bench: Any, unique: str) -> None:
 
 def test_a_killed_child_gets_its_message_delivered_again(bench: Any, unique: str) -> None:
     bench.worker("probe_tasks:stratum0", "-c1")
-    assert bench.client.send_task("probe.mortal", args=[unique], queue=STRATUM0).get(timeout=60) == "run 3"
+    assert bench.client.send_task("probe.mortal", args=[unique], queue=STRATUM0).get(timeout=SECONDS) == "run 3"
     assert bench.notes("mortal") == [unique] * 3
 
 
@@ -109,7 +111,7 @@ def test_a_killed_worker_leaves_its_message_to_the_next(bench: Any, unique: str)
     first.kill()
     (bench.directory / "go").touch()
     bench.worker("probe_tasks:stratum0", "-c1")
-    assert result.get(timeout=60) == "run 2"
+    assert result.get(timeout=SECONDS) == "run 2"
 
 
 def test_a_message_that_keeps_coming_back_ends_in_the_dead_letters(bench: Any) -> None:
@@ -132,9 +134,8 @@ def test_a_restart_of_the_broker_loses_no_work(bench: Any, unique: str) -> None:
     running = bench.client.send_task("probe.patient", args=[names[1]], queue=STRATUM0)
     bench.wait(lambda: bench.notes("patient") == [names[1]], "one has begun")
     queued = bench.client.send_task("probe.patient", args=[names[2]], queue=STRATUM0)
-    bench.stack.rabbitmq.kill()
-    bench.stack.rabbitmq.start()
+    bench.kill_broker()
     (bench.directory / "go").touch()
     for result in (running, queued, waiting):
-        assert result.get(timeout=90).startswith("run ")
+        assert result.get(timeout=SECONDS).startswith("run ")
     assert set(bench.notes("patient")) == set(names)
