@@ -83,6 +83,16 @@ class SyncSettings(_Section):
     commit_timeout: float = Field(default=120.0, gt=0)
 
 
+    links_anywhere: bool = False
+    """Let symbolic links lead out of their repository."""
+    unpack: bool = True
+    """Unpack archives, unless the owner says otherwise."""
+    unpack_below: tuple[str, ...] = ("",)
+    """Unpack archives in these folders only, unless the owner says otherwise; empty text for everywhere."""
+    catalog_max_entries: int = Field(default=100_000, ge=1000)
+    """A catalog with more entries is split, as far as its directories allow."""
+    catalog_min_entries: int = Field(default=1000, ge=3)
+    """A catalog that was split off is merged back when it has fewer entries."""
 class ArchiveSettings(_Section):
     """What one archive in a bucket may hold; one with more is refused as a whole."""
 

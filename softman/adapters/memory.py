@@ -25,6 +25,7 @@ from softman.model import (
     Refusal,
     RepositoryName,
     Scope,
+    SyncProgress,
     SyncReport,
 )
 
@@ -75,11 +76,12 @@ class MemoryBuckets:
         """See ``BucketReader.owner``."""
         return self._get(bucket).owner
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[BucketObject]:
+    def list_objects(self, bucket: str, prefix: str, after: str = "") -> Iterator[BucketObject]:
         """See ``BucketReader.list_objects``; objects that change while iterating are shown as they were or are."""
         with self._lock:
             found = dict(self._get(bucket).objects)
-        yield from (replace(found[key][0], metadata={}) for key in sorted(found) if key.startswith(prefix))
+        keys = (key for key in sorted(found) if key.startswith(prefix) and key > after)
+        yield from (replace(found[key][0], metadata={}) for key in keys)
 
     def head(self, bucket: str, key: str) -> BucketObject | None:
         """See ``BucketReader.head``."""
@@ -390,6 +392,7 @@ class MemoryRecords:
         """See ``Records.set_report``."""
         with self._lock:
             self._reports[report.repository] = cut_report(report)
+        self._progress: dict[RepositoryName, SyncProgress] = {}
 
     def last_report(self, repository: RepositoryName) -> SyncReport | None:
         """See ``Records.last_report``."""
@@ -398,6 +401,7 @@ class MemoryRecords:
 
     def refusals(self, repository: RepositoryName) -> list[Refusal]:
         """See ``Records.refusals``."""
+            self._progress.clear()
         with self._lock:
             found = self._refusals.get(repository, {})
             return [found[key] for key in sorted(found)]
@@ -411,3 +415,15 @@ class MemoryRecords:
                 if each.key in kept or len(kept) < MAX_REFUSALS:
                     kept[each.key] = replace(each, reason=each.reason[:MAX_TEXT])
             self._refusals[repository] = kept
+    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
+        """See ``Records.set_progress``."""
+        with self._lock:
+            self._progress.pop(repository, None)
+            if progress is not None:
+                self._progress[repository] = progress
+
+    def progress(self, repository: RepositoryName) -> SyncProgress | None:
+        """See ``Records.progress``."""
+        with self._lock:
+            return self._progress.get(repository)
+

@@ -22,6 +22,7 @@ from softman.model import (
     Scope,
     SyncReport,
 )
+    SyncProgress,
 
 
 class ObjectBody(Protocol):
@@ -45,8 +46,14 @@ class BucketReader(Protocol):
     def owner(self, bucket: str) -> str:
         """The uid of the bucket's owner."""
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[BucketObject]:
-        """All objects below ``prefix`` in the order of S3 (UTF-8 bytes of the key), without metadata."""
+    def list_objects(self, bucket: str, prefix: str, after: str = "") -> Iterator[BucketObject]:
+        """All objects below ``prefix`` in the order of S3 (UTF-8 bytes of the key), without metadata.
+
+        Args:
+            bucket: the bucket's name.
+            prefix: what their keys begin with.
+            after: only keys that come after this one.
+        """
 
     def head(self, bucket: str, key: str) -> BucketObject | None:
         """The object with its metadata, or None when there is none."""
@@ -200,6 +207,12 @@ class CommitDoor(Protocol):
         Raises:
             ServiceUnavailable: no answer in time; the commit may or may not have happened.
             CandidateRefused: stratum 0 will not sign it; the message says why.
+    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
+        """Record how far the sync under way is; None when there is none any more."""
+
+    def progress(self, repository: RepositoryName) -> SyncProgress | None:
+        """How far the sync under way is, or None. One whose worker died is forgotten after some minutes."""
+
         """
 
 

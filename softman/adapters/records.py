@@ -5,6 +5,7 @@ key                                    type  holds                              
 ====================================== ===== =============================================== =============
 ``softman:{<repository>}:links``       hash  link -> how it stands                           ``KEEP_DAYS``
 ``softman:{<repository>}:report``      text  the last sync, its first refusals only          ``KEEP_DAYS``
+``softman:{<repository>}:progress``    text  how far the sync under way is                   ten minutes
 ``softman:{<repository>}:refusals``    hash  key -> reason and ETag, ``MAX_REFUSALS`` at most ``KEEP_DAYS``
 ====================================== ===== =============================================== =============
 
@@ -20,7 +21,7 @@ import redis
 
 from softman.adapters.errormap import translated
 from softman.adapters.redis_client import REDIS_TABLE, key_name, to_bytes, to_text
-from softman.model import Link, LinkProgress, LinkState, Refusal, RepositoryName, SyncReport
+from softman.model import Link, LinkProgress, LinkState, Refusal, RepositoryName, SyncProgress, SyncReport
 
 KEEP_DAYS = 90
 MAX_REFUSALS = 10_000
@@ -28,6 +29,8 @@ MAX_REPORTED = 100
 """Refusals that stay in a stored report; all of them are in ``refusals``."""
 MAX_TEXT = 500
 """Characters of a reason or detail."""
+PROGRESS_SECONDS = 600
+"""How long progress is believed in that nobody renews: its worker died."""
 _KEEP_SECONDS = KEEP_DAYS * 24 * 3600
 
 _SET_REFUSALS = """
@@ -92,6 +95,26 @@ class RedisRecords:
         with translated(REDIS_TABLE, f"read the last sync of {repository}"):
             value: Any = self._client.get(key_name(repository, "report"))
         return _read_report(value)
+
+    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
+        """See ``Records.set_progress``."""
+        name = key_name(repository, "progress")
+        with translated(REDIS_TABLE, f"record the progress of {repository}"):
+            if progress is None:
+                self._client.delete(name)
+            else:
+                self._client.set(name, json.dumps(asdict(progress)), ex=PROGRESS_SECONDS)
+
+    def progress(self, repository: RepositoryName) -> SyncProgress | None:
+        """See ``Records.progress``."""
+        with translated(REDIS_TABLE, f"read the progress of {repository}"):
+            value: Any = self._client.get(key_name(repository, "progress"))
+        if value is None:
+            return None
+        try:
+            return SyncProgress(**json.loads(value))
+        except _UNREADABLE:
+            return None
 
     def refusals(self, repository: RepositoryName) -> list[Refusal]:
         """See ``Records.refusals``."""

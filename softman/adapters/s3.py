@@ -69,7 +69,7 @@ class S3Buckets:
         """See ``BucketReader.owner``."""
         return bucket_owner(self._client, bucket)
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[BucketObject]:
+    def list_objects(self, bucket: str, prefix: str, after: str = "") -> Iterator[BucketObject]:
         """See ``BucketReader.list_objects``; the next page is fetched while the present one is used.
 
         Errors come while iterating.
@@ -78,7 +78,7 @@ class S3Buckets:
             Corrupt: the listing is not in order.
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="listing") as pool:
-            coming: Future[Page] | None = pool.submit(self._page, bucket, prefix, "")
+            coming: Future[Page] | None = pool.submit(self._page, bucket, prefix, after)
             while coming is not None:
                 page = coming.result()
                 coming = pool.submit(self._page, bucket, prefix, page.last) if page.more else None

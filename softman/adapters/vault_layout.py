@@ -5,6 +5,7 @@ own mount: ``signing/<repository>`` and ``repositories/<repository>``.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -80,7 +81,8 @@ def encode_record(record: RegistryRecord) -> dict[str, Any]:
         "owner": {"user": owner.user, "subject": owner.subject, "kind": str(owner.kind), "group": owner.group},
         "state": str(record.state),
         "backend": record.backend,
-        "quotas": {"max_entries": record.quotas.max_entries, "max_bytes": record.quotas.max_bytes},
+        "quotas": asdict(record.quotas),
+        "configuration": record.configuration,
     }
 
 
@@ -109,6 +111,7 @@ def decode_record(document: Mapping[str, Any], version: int, repository: Reposit
             state=State(document["state"]),
             backend=_typed(document.get("backend", "native"), str),
             quotas=_quotas(document.get("quotas", {})),
+            configuration=_typed(document.get("configuration", ""), str),
             version=version,
         )
     except (KeyError, TypeError, ValueError, AttributeError, InvalidInput) as exc:
@@ -121,11 +124,7 @@ def decode_record(document: Mapping[str, Any], version: int, repository: Reposit
 
 
 def _quotas(document: Mapping[str, Any]) -> Quotas:
-    default = Quotas()
-    return Quotas(
-        max_entries=_typed(document.get("max_entries", default.max_entries), int),
-        max_bytes=_typed(document.get("max_bytes", default.max_bytes), int),
-    )
+    return Quotas(**{name: _typed(document.get(name, usual), int) for name, usual in asdict(Quotas()).items()})
 
 
 def _typed(value: object, kind: type[_T]) -> _T:

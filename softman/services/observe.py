@@ -1,23 +1,23 @@
 """Looking at one object of the bucket: what it is now, its content staged while it streams. Runs in many threads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from softman.adapters.ports import BucketReader, ObjectBody
 from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.staging import ChunkedContent, Staging, StoredObject
 from softman.errors import ServiceUnavailable
 from softman.model import BucketObject, Refusal
-from softman.services.mapping import (
-    DIRECTORY_MODE,
-    SNIFF_SIZE,
-    SOURCE_XATTR,
-    Target,
-    file_mode,
-    mode_of,
-    mtime_of,
-    source_mark,
-)
+from softman.services.archives.kinds import archive_kind_of
+from softman.services.archives.limits import ArchiveLimits, ArchiveRefused
+from softman.services.archives.staging import archive_turn, stage_archive
+from softman.services.archives.tree import StagedTree
+from softman.services.mapping import MAX_LINK, SNIFF_SIZE, Rules, Target, TargetKind
+
+Admit = Callable[[Target, BucketObject], Refusal | None]
+"""Asked before content is read: whether it may be published there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,20 @@ class Same:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkText:
+    """Where a symbolic link leads."""
+
+    target: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """The object as it is now; ``stored`` is its staged content, None for a directory marker."""
+    """The object as it is now, with its content: None for a directory marker. ``target`` is the settled one."""
 
     target: Target
     info: BucketObject
     mode: int
-    stored: StoredObject | ChunkedContent | None
+    content: StoredObject | ChunkedContent | LinkText | StagedTree | None
 
 
 Observation = Gone | Same | Seen | Refusal
@@ -54,27 +61,81 @@ class Observer:
         buckets: where to read.
         bucket: the bucket's name.
         staging: where content goes.
+        rules: the mapping of the repository.
+        admit: whether something may be published.
+        archives: what an archive may hold.
+        scratch: a directory for temporary files.
     """
 
-    def __init__(self, buckets: BucketReader, bucket: str, staging: Staging) -> None:
+    def __init__(
+        self,
+        buckets: BucketReader,
+        bucket: str,
+        staging: Staging,
+        rules: Rules,
+        *,
+        admit: Admit,
+        archives: ArchiveLimits,
+        scratch: Path,
+    ) -> None:
         self._buckets = buckets
         self._bucket = bucket
         self._staging = staging
+        self._rules = rules
+        self._admit = admit
+        self._archives = archives
+        self._scratch = scratch
 
     def observe(self, target: Target, shown: Entry | None) -> Observation:
         """Look at the object behind ``target``; its content is read only when ``shown`` is not up to date.
 
+        Args:
+            target: where the key belongs, as far as the key says.
+            shown: what the repository shows of this key, wherever; None to read it in any case.
+
         Raises:
             ServiceUnavailable: the object store does not answer, or the content broke off.
         """
-        with self._buckets.read(self._bucket, target.key) as body:
+        turn = archive_turn() if target.kind is TargetKind.ARCHIVE else nullcontext()
+        with turn, self._buckets.read(self._bucket, target.key) as body:
             if body is None:
                 return Gone(target)
-            if shown is not None and _is_current(shown, body.info, target):
-                return Same(target)
-            if target.is_directory:
-                return _directory(target, body.info)
-            return self._file(target, body)
+            settled = self._rules.settle(target, body.info)
+            if isinstance(settled, Refusal):
+                return settled
+            if shown is not None and self._rules.is_current(shown, settled, body.info):
+                return Same(settled)
+            return self._admit(settled, body.info) or self._read(settled, body)
+
+    def _read(self, target: Target, body: ObjectBody) -> Seen | Refusal:
+        info = body.info
+        if target.kind is TargetKind.DIRECTORY:
+            return Seen(target, info, self._rules.mode(target, info), None)
+        if target.kind is TargetKind.LINK:
+            return self._link(target, body)
+        if target.kind is TargetKind.ARCHIVE:
+            return self._archive(target, body)
+        return self._file(target, body)
+
+    def _link(self, target: Target, body: ObjectBody) -> Seen | Refusal:
+        text = bytearray()
+        for chunk in body.chunks():
+            text += chunk
+            if len(text) > MAX_LINK + 1:
+                break
+        leads_to = self._rules.link(target, bytes(text))
+        if isinstance(leads_to, Refusal):
+            return Refusal(target.key, leads_to.reason, body.info.etag)
+        return Seen(target, body.info, self._rules.mode(target, body.info), LinkText(leads_to))
+
+    def _archive(self, target: Target, body: ObjectBody) -> Seen | Refusal:
+        kind = archive_kind_of(target.key)
+        assert kind is not None  # noqa: S101 - the mapping made it an archive for that
+        try:
+            tree = stage_archive(body.chunks(), kind, self._staging, self._archives, scratch=self._scratch)
+        except ArchiveRefused as exc:
+            return Refusal(target.key, str(exc), body.info.etag)
+        return Seen(target, body.info, self._rules.mode(target, body.info), tree)
 
     def _file(self, target: Target, body: ObjectBody) -> Seen:
         head = bytearray()
@@ -82,7 +143,7 @@ class Observer:
         if stored.size != body.info.size:
             msg = f"{target.key} broke off after {stored.size} of {body.info.size} bytes"
             raise ServiceUnavailable(msg)
-        return Seen(target, body.info, file_mode(body.info, bytes(head)), stored)
+        return Seen(target, body.info, self._rules.mode(target, body.info, bytes(head)), stored)
 
 
 def _with_head(chunks: Iterator[bytes], head: bytearray) -> Iterator[bytes]:
@@ -90,18 +151,3 @@ def _with_head(chunks: Iterator[bytes], head: bytearray) -> Iterator[bytes]:
         if len(head) < SNIFF_SIZE:
             head += chunk[: SNIFF_SIZE - len(head)]
         yield chunk
-
-
-def _directory(target: Target, info: BucketObject) -> Seen | Refusal:
-    if info.size:
-        return Refusal(target.key, "a name ending in a slash is a folder and cannot have content", info.etag)
-    mode = mode_of(info, is_directory=True)
-    return Seen(target, info, DIRECTORY_MODE if mode is None else mode, None)
-
-
-def _is_current(shown: Entry, info: BucketObject, target: Target) -> bool:
-    """Whether ``shown`` came from this object; a copy within the same second may change metadata alone."""
-    if shown.xattrs.get(SOURCE_XATTR) != source_mark(info) or shown.is_dir != target.is_directory:
-        return False
-    mode = mode_of(info, is_directory=target.is_directory)
-    return (shown.mtime, shown.mtime_ns) == mtime_of(info) and (mode is None or shown.mode & 0o777 == mode)

@@ -23,6 +23,8 @@ def _signed_text(request: CommitRequest) -> bytes:
         request.new_root_hash,
         request.key_id,
     ]
+    if request.configuration is not None:
+        fields.append(hashlib.sha256(request.configuration.encode()).hexdigest())
     return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode()
 
 

@@ -4,36 +4,27 @@ Level-triggered: a turn compares the bucket as it is now with the repository as 
 everything, and commits the difference slice by slice.
 """
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
+from tempfile import gettempdir
 
 from softman.adapters.ports import BucketReader, CommitDoor, KeyVault, Lease, PendingKeys, Records, Registry
 from softman.cvmfs.format.keys import GatewayKey
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging, new_transaction_id
-from softman.errors import Busy, Forbidden, NotFound, PermanentError
-from softman.log import get_logger
-from softman.model import (
-    PUBLISHED_PREFIX,
-    Base,
-    Everything,
-    Keys,
-    RepositoryName,
-    Scope,
-    State,
-    SyncReport,
-    Turn,
-)
+from softman.cvmfs.transaction import Balance
+from softman.errors import Busy, NotFound, PermanentError, ServiceUnavailable
+from softman.model import Base, Everything, Keys, Part, RegistryRecord, RepositoryName, Scope, State, Turn
+from softman.services.archives.limits import ArchiveLimits
 from softman.services.keeper import LeaseKeeper
-from softman.services.plan import Step, difference, walk_by_key
-from softman.services.slices import SliceMaker, SliceResult, Workplace
-from softman.services.sync import SliceLimits, looks
+from softman.services.mapping import DEFAULT_SITE, Rules, SiteRules
+from softman.services.scopes import Course, Outcome, ScopeSync
+from softman.services.slices import SliceMaker, SliceSettings, Workplace
+from softman.services.sync import SliceLimits
 from softman.services.translate import cvmfs_errors
-
-log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +36,8 @@ class TurnLimits:
     seconds: float
     threads: int
     lease_seconds: float
+    balance: Balance | None = field(default=None)
+    """Limits of catalogs; None leaves them as they are."""
 
 
 class Publisher:
@@ -61,6 +54,9 @@ class Publisher:
         open_staging: makes the staging area of a repository's new transaction.
         limits: bounds of a turn.
         clock: the present time, with a time zone.
+        site: what the site's settings say about all repositories.
+        archives: what an archive may hold.
+        scratch: a directory for temporary files; None takes the system's.
     """
 
     def __init__(
@@ -76,6 +72,9 @@ class Publisher:
         open_staging: Callable[[RepositoryName], Staging],
         limits: TurnLimits,
         clock: Callable[[], datetime],
+        site: SiteRules = DEFAULT_SITE,
+        archives: ArchiveLimits | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self._vault = vault
         self._registry = registry
@@ -84,7 +83,15 @@ class Publisher:
         self._records = records
         self._open_reader = open_reader
         self._limits = limits
-        self._slices = SliceMaker(buckets, door, open_staging, limits=limits.slice, threads=limits.threads, clock=clock)
+        settings = SliceSettings(
+            limits.slice,
+            limits.threads,
+            limits.balance,
+            archives or ArchiveLimits(),
+            scratch or Path(gettempdir()),
+        )
+        self._slices = SliceMaker(buckets, door, open_staging, settings, clock)
+        self._scopes = ScopeSync(buckets, records, self._slices, site, clock)
 
     def repositories(self) -> list[RepositoryName]:
         """All repositories that take commits, sorted."""
@@ -105,7 +112,7 @@ class Publisher:
             NotFound: the repository has no keys yet, or its URL answers with nothing.
             Forbidden: stratum 0 does not accept the gateway key.
         """
-        work = self._workplace(name)
+        work, _ = self._workplace(name)
         with cvmfs_errors(f"reading {name}"):
             manifest = work.reader.manifest()
         here = Base(manifest.revision, str(manifest.root_hash))
@@ -118,47 +125,103 @@ class Publisher:
         self._pending.started(name)
         return self._turn(name)
 
-    def sync_everything(self, name: RepositoryName) -> Turn:
-        """Publish the full difference between bucket and repository; a present holder of the lease does it instead."""
+    def sync_everything(self, name: RepositoryName, *, afresh: bool = False) -> Turn:
+        """Publish the full difference between bucket and repository; a present holder of the lease does it instead.
+
+        Args:
+            name: the repository.
+            afresh: also read again what was refused before.
+        """
+        if afresh:
+            forgotten = [replace(refusal, etag="") for refusal in self._records.refusals(name)]
+            self._records.set_refusals(name, forgotten, frozenset(refusal.key for refusal in forgotten))
         self._pending.need_everything(name)
         return self._turn(name)
 
-    def _turn(self, name: RepositoryName) -> Turn:
+    def sync_part(self, name: RepositoryName, part: Part) -> Turn:
+        """Publish the difference in a part of the bucket, or compare content too; then what is pending.
+
+        Returns:
+            What was done; ``rest`` is the part that is left when the turn was over before.
+
+        Raises:
+            Busy: another publisher is at work; try again later.
+        """
+        turn = self._turn(name, part)
+        if turn.held_elsewhere:
+            msg = f"another publisher works on {name}"
+            raise Busy(msg)
+        return turn
+
+    def _turn(self, name: RepositoryName, part: Part | None = None) -> Turn:
         lease = self._pending.acquire(name)
         if lease is None:
             return Turn(held_elsewhere=True)
-        more = False
+        course = Course(self._limits.slices, self._limits.seconds)
+        more = bulk = False
         try:
             with LeaseKeeper(lease, self._limits.lease_seconds) as keeper:
-                reports, bulk = self._drain(name, lease, keeper)
+                hand = _Hand(name, lease, keeper, course)
+                rest = None if part is None else self._sync_part(hand, part)
+                bulk = rest is None and self._drain(hand)
         finally:
             with suppress(Busy):  # the lease is lost: the next holder finds everything pending
                 self._pending.give_back(lease, name)
                 more = self._pending.release(lease, name)
+        reports = course.reports
         revision = reports[-1].revision if reports else None
-        return Turn(revision=revision, reports=tuple(reports), again=more, bulk=bulk)
+        return Turn(revision=revision, reports=tuple(reports), again=more, bulk=bulk, rest=rest)
 
-    def _drain(self, name: RepositoryName, lease: Lease, keeper: LeaseKeeper) -> tuple[list[SyncReport], bool]:
+    def _drain(self, hand: "_Hand") -> bool:
         """Take and publish scopes until none is left or the turn is over; whether a full sync is left unfinished."""
-        turn = _TurnClock(self._limits)
-        reports: list[SyncReport] = []
         work = None
-        while not turn.over(reports):
-            scope = self._pending.take(lease, name, self._limits.slice.objects)
-            if scope is None:
-                break
+        outdated = False
+        while not hand.course.over():
+            scope = self._pending.take(hand.lease, hand.name, self._limits.slice.objects)
+            if scope is None or (outdated and isinstance(scope, Keys)):
+                break  # a full sync is for somebody else
             try:
-                work = work or self._workplace(name)
-                if not self._sync(work, scope, keeper, turn, reports):
-                    return reports, isinstance(scope, Everything)
+                work = work or self._workplace(hand.name)
+                outcome = self._scopes.run(*work, scope, hand.keeper, hand.course)
             except PermanentError:
                 # Looking again at once would end the same way; the next reconciliation looks at everything anyway.
-                self._pending.done(lease, name, scope)
+                self._pending.done(hand.lease, hand.name, scope)
                 raise
-            self._pending.done(lease, name, scope)
-        return reports, False
+            if outcome.outdated:
+                self._pending.need_everything(hand.name)
+                outdated, work = True, None
+                continue
+            outdated = False
+            if not outcome.ended:
+                return isinstance(scope, Everything)
+            work = self._finish(hand, scope, outcome, work)
+        return outdated
 
-    def _workplace(self, name: RepositoryName) -> Workplace:
+    def _finish(
+        self, hand: "_Hand", scope: Scope, outcome: Outcome, work: tuple[Workplace, RegistryRecord]
+    ) -> tuple[Workplace, RegistryRecord] | None:
+        """Note that a scope is published. The registry is read again when a configuration came with it."""
+        if outcome.failed:
+            self._pending.add(hand.name, frozenset(outcome.failed))
+        self._pending.done(hand.lease, hand.name, scope)
+        _raise_failed(outcome)
+        return work if isinstance(scope, Keys) else None
+
+    def _sync_part(self, hand: "_Hand", part: Part) -> Part | None:
+        """Publish a part; what is left of it."""
+        outcome = self._scopes.run(*self._workplace(hand.name), part, hand.keeper, hand.course)
+        if outcome.outdated:
+            self._pending.need_everything(hand.name)
+            self._drain(hand)
+            return part
+        if outcome.failed:
+            self._pending.add(hand.name, frozenset(outcome.failed))
+        if not outcome.ended:
+            return replace(part, after=max(outcome.after, part.after))
+        _raise_failed(outcome)
+        return None
+
+    def _workplace(self, name: RepositoryName) -> tuple[Workplace, RegistryRecord]:
         record = self._registry.get(name)
         if record is None:
             msg = f"there is no repository {name}"
@@ -170,66 +233,26 @@ class Publisher:
         with cvmfs_errors(f"the keys of {name}"):
             gateway_key = GatewayKey.parse(keys["gatewayKey"])
             reader = self._open_reader(name, keys["publicKey"].encode())
-        return Workplace(name, gateway_key, reader)
-
-    def _sync(
-        self, work: Workplace, scope: Scope, keeper: LeaseKeeper, turn: "_TurnClock", reports: list[SyncReport]
-    ) -> bool:
-        """Publish one scope slice by slice; True when it is finished."""
-        self._check_owner(work.name)
-        with self._steps(work, scope) as steps:
-            ended = False
-            while not ended:
-                if turn.over(reports):
-                    return False
-                result = self._slices.make(work, steps, keeper)
-                ended = result.ended
-                self._record(work.name, result, reports)
-        return True
-
-    @contextmanager
-    def _steps(self, work: Workplace, scope: Scope) -> Iterator[Iterator[Step]]:
-        """What to look at. Only a full difference needs the catalogs of the revision it starts from."""
-        if isinstance(scope, Keys):
-            yield looks(scope.keys)
-            return
-        name = work.name
-        known = {refusal.key: refusal for refusal in self._records.refusals(name)}
-        self._records.set_refusals(name, [], None)
-        listing = self._buckets.list_objects(name.bucket, PUBLISHED_PREFIX)
-        with cvmfs_errors(f"publishing {name}"), work.reader.snapshot() as base:
-            yield difference(listing, walk_by_key(base.listdir), known)
-
-    def _check_owner(self, name: RepositoryName) -> None:
-        owner = self._buckets.owner(name.bucket)
-        if owner != name.bucket:
-            msg = f"the bucket {name.bucket} belongs to {owner}, not to {name.bucket}; nothing of it is published"
-            raise Forbidden(msg)
-
-    def _record(self, name: RepositoryName, result: SliceResult, reports: list[SyncReport]) -> None:
-        tally = result.tally
-        self._records.set_refusals(name, list(tally.refused.values()), frozenset(tally.looked_at))
-        if result.report is not None:
-            reports.append(result.report)
-            self._records.set_report(result.report)
-            log.info(
-                "published",
-                repository=str(name),
-                revision=result.report.revision,
-                added=tally.added,
-                changed=tally.changed,
-                removed=tally.removed,
-                refused=len(tally.refused),
-                seconds=round(result.report.seconds, 3),
-            )
+        return Workplace(name, gateway_key, reader, record.quotas, Rules(str(name))), record
 
 
-class _TurnClock:
-    """Tells when a turn has done enough."""
+@dataclass(frozen=True, slots=True)
+class _Hand:
+    """What a turn holds."""
 
-    def __init__(self, limits: TurnLimits) -> None:
-        self._limits = limits
-        self._until = time.monotonic() + limits.seconds
+    name: RepositoryName
+    lease: Lease
+    keeper: LeaseKeeper
+    course: Course
 
-    def over(self, reports: list[SyncReport]) -> bool:
-        return len(reports) >= self._limits.slices or time.monotonic() >= self._until
+
+def _raise_failed(outcome: Outcome) -> None:
+    """All that could be published is; the task is tried again later for what could not be read.
+
+    Raises:
+        ServiceUnavailable: something could not.
+    """
+    if outcome.failed:
+        key, reason = next(iter(outcome.failed.items()))
+        msg = f"{len(outcome.failed)} objects could not be read now and are left for later, such as {key}: {reason}"
+        raise ServiceUnavailable(msg)

@@ -6,19 +6,26 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from softman.adapters.ports import BucketReader, CommitDoor
 from softman.cvmfs.format.keys import GatewayKey
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging
-from softman.cvmfs.transaction import Transaction
+from softman.cvmfs.transaction import Balance, Transaction
 from softman.errors import Conflict, ServiceUnavailable
-from softman.model import Base, CommitRequest, RepositoryName, SyncReport
+from softman.model import Base, CommitRequest, Quotas, RepositoryName, SyncReport
+from softman.services.allowance import Allowance
+from softman.services.archives.limits import ArchiveLimits
 from softman.services.keeper import LeaseKeeper
+from softman.services.mapping import Rules
 from softman.services.observe import Observer
 from softman.services.plan import Step
 from softman.services.proof import signed
-from softman.services.sync import Slice, SliceLimits, Tally
+from softman.services.publication import Publication, Tally
+from softman.services.rivals import Rivals
+from softman.services.standing import Standing
+from softman.services.sync import Gate, Slice, SliceLimits
 from softman.services.translate import cvmfs_errors
 
 
@@ -29,15 +36,62 @@ class Workplace:
     name: RepositoryName
     gateway_key: GatewayKey
     reader: RepositoryReader
+    quotas: Quotas
+    rules: Rules
+    configuration: str | None = None
+    """The bucket's configuration, when the registry does not have it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One sync, which may take many slices.
+
+    Attributes:
+        steps: what is left of the plan.
+        rivals: who gets a path that becomes free.
+        complete: at its end the repository follows the rules; else it must follow them at the beginning.
+        watch: told of the tally between objects.
+    """
+
+    steps: Iterator[Step]
+    rivals: Rivals
+    complete: bool
+    watch: Callable[[Tally], None]
 
 
 @dataclass(frozen=True, slots=True)
 class SliceResult:
-    """``ended``: the steps are used up. ``report``: None when nothing had to change."""
+    """What came of a slice.
+
+    Attributes:
+        ended: the steps are used up.
+        report: None when nothing had to change.
+        outdated: nothing was done, because the repository does not follow the rules yet.
+    """
 
     ended: bool
     report: SyncReport | None
     tally: Tally
+    outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SliceSettings:
+    """How slices are made.
+
+    Attributes:
+        limits: when one is full.
+        threads: objects read at the same time.
+        balance: limits of catalogs; None leaves them as they are.
+        archives: what an archive may hold.
+        scratch: a directory for temporary files.
+    """
+
+    limits: SliceLimits
+    threads: int
+    balance: Balance | None
+    archives: ArchiveLimits
+    scratch: Path
 
 
 class SliceMaker:
@@ -47,8 +101,7 @@ class SliceMaker:
         buckets: the object store, read only.
         door: the way to stratum 0.
         open_staging: makes the staging area of a repository's new transaction.
-        limits: when a slice is full.
-        threads: objects read at the same time.
+        settings: how slices are made.
         clock: the present time, with a time zone.
     """
 
@@ -57,19 +110,16 @@ class SliceMaker:
         buckets: BucketReader,
         door: CommitDoor,
         open_staging: Callable[[RepositoryName], Staging],
-        *,
-        limits: SliceLimits,
-        threads: int,
+        settings: SliceSettings,
         clock: Callable[[], datetime],
     ) -> None:
         self._buckets = buckets
         self._door = door
         self._open_staging = open_staging
-        self._limits = limits
-        self._threads = threads
+        self._settings = settings
         self._clock = clock
 
-    def make(self, work: Workplace, steps: Iterator[Step], keeper: LeaseKeeper) -> SliceResult:
+    def make(self, work: Workplace, job: Job, keeper: LeaseKeeper) -> SliceResult:
         """Apply steps until the slice is full or they end, and commit what came of it.
 
         Raises:
@@ -79,9 +129,16 @@ class SliceMaker:
             ServiceUnavailable: bucket, repository or stratum 0 do not answer.
         """
         started = time.monotonic()
+        tally = Tally()
         with self._transaction(work) as (transaction, staging):
-            tally, ended = self._apply(work, transaction, staging, steps, keeper)
-            candidate = transaction.seal() if tally.changes else None
+            standing = Standing(transaction, work.rules, int(self._clock().timestamp()))
+            if not job.complete and not standing.is_current:
+                return SliceResult(ended=False, report=None, tally=tally, outdated=True)
+            standing.prepare()
+            ended = self._apply(work, job, transaction, staging, tally=tally, keeper=keeper)
+            if ended and job.complete and not tally.failed:
+                standing.finish()
+            candidate = transaction.seal()
             if candidate is None:
                 return SliceResult(ended, None, tally)
             keeper.check()
@@ -95,7 +152,15 @@ class SliceMaker:
         Raises:
             Conflict: the base is not current any more.
         """
-        request = CommitRequest(str(work.name), transaction_id, base, new_root_hash, key_id="", signature="")
+        request = CommitRequest(
+            str(work.name),
+            transaction_id,
+            base,
+            new_root_hash,
+            key_id="",
+            signature="",
+            configuration=work.configuration,
+        )
         try:
             answer = self._door.commit(signed(request, work.gateway_key))
         except ServiceUnavailable:
@@ -113,27 +178,52 @@ class SliceMaker:
         return answer.current
 
     def _apply(
-        self, work: Workplace, transaction: Transaction, staging: Staging, steps: Iterator[Step], keeper: LeaseKeeper
-    ) -> tuple[Tally, bool]:
-        observer = Observer(self._buckets, work.name.bucket, staging)
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="fetch") as executor:
-            current = Slice(
-                transaction,
-                observer,
+        self,
+        work: Workplace,
+        job: Job,
+        transaction: Transaction,
+        staging: Staging,
+        *,
+        tally: Tally,
+        keeper: LeaseKeeper,
+    ) -> bool:
+        allowance = Allowance(work.quotas, transaction.counters.total)
+        gate = Gate(allowance)
+        settings = self._settings
+
+        def between() -> None:
+            keeper.check()
+            job.watch(tally)
+
+        with ThreadPoolExecutor(settings.threads, thread_name_prefix="fetch") as executor:
+            return Slice(
+                Publication(transaction, work.rules, allowance, tally),
+                Observer(
+                    self._buckets,
+                    work.name.bucket,
+                    staging,
+                    work.rules,
+                    admit=gate.admit,
+                    archives=settings.archives,
+                    scratch=settings.scratch,
+                ),
                 executor,
-                ahead=2 * self._threads,
-                limits=self._limits,
-                still_ours=keeper.check,
-            )
-            ended = current.run(steps)
-        return current.tally, ended
+                rules=work.rules,
+                gate=gate,
+                rivals=job.rivals,
+                tally=tally,
+                ahead=2 * settings.threads,
+                limits=settings.limits,
+                between=between,
+            ).run(job.steps)
 
     @contextmanager
     def _transaction(self, work: Workplace) -> Iterator[tuple[Transaction, Staging]]:
         with cvmfs_errors(f"publishing {work.name}"), work.reader.snapshot() as base:
             staging = self._open_staging(work.name)
             try:
-                with Transaction(base, staging, now=self._clock) as transaction:
+                balance = self._settings.balance
+                with Transaction(base, staging, now=self._clock, balance=balance) as transaction:
                     yield transaction, staging
             finally:
                 staging.discard()  # what stratum 0 took is elsewhere; the rest is void

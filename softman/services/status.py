@@ -70,3 +70,4 @@ class Status:
             return self._open_reader(name).manifest().revision
         except (CvmfsError, SoftmanError):
             return None  # not made yet, or not reachable: the rest of the answer still helps
+            progress=self._records.progress(name),

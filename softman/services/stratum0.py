@@ -10,7 +10,7 @@ from softman.cvmfs.format.hashes import ContentHash
 from softman.cvmfs.format.keys import GatewayKey, RepositoryKeys, generate_gateway_key, generate_keys
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.repository import Limits, Repository
-from softman.errors import CandidateRefused, Conflict, Corrupt, NameTaken, NotFound
+from softman.errors import CandidateRefused, Conflict, Corrupt, InvalidInput, NameTaken, NotFound
 from softman.model import (
     Base,
     CommitAnswer,
@@ -21,6 +21,7 @@ from softman.model import (
     RepositoryName,
     State,
 )
+from softman.services.configuration import parse_configuration
 from softman.services.proof import check_signature
 from softman.services.translate import cvmfs_errors
 
@@ -136,6 +137,7 @@ class Stratum0:
             raise CandidateRefused(msg)
         material = self._material(name)
         check_signature(request, GatewayKey.parse(material["gatewayKey"]))
+        self._keep_configuration(record, request.configuration)
         repository = self._open_repository(name, _keys(material))
         try:
             with cvmfs_errors(f"committing {name}"):
@@ -143,6 +145,20 @@ class Stratum0:
         except Conflict as exc:
             return CommitAnswer(committed=False, current=_base_after(exc, request), reason=str(exc))
         return CommitAnswer(committed=True, current=Base(manifest.revision, str(manifest.root_hash)))
+
+    def _keep_configuration(self, record: RegistryRecord, text: str | None) -> None:
+        """Record the bucket's configuration as the last good one (decision 13), before a revision follows it."""
+        if text is None or text == record.configuration:
+            return
+        try:
+            parse_configuration(text.encode())
+        except InvalidInput as exc:
+            msg = f"the configuration that comes with the revision is not valid: {exc}"
+            raise CandidateRefused(msg) from exc
+        try:
+            self._registry.put(replace(record, configuration=text))
+        except Conflict:  # the record changed meanwhile, in another field most likely
+            self._registry.put(replace(self._record(record.repository), configuration=text))
 
     def unfinished(self) -> list[RepositoryName]:
         """Repositories whose provisioning stopped before stratum 0's last link."""
@@ -240,5 +256,10 @@ def _commit(repository: Repository, request: CommitRequest, record: RegistryReco
         base_revision=request.base.revision,
         base_root_hash=ContentHash.parse(request.base.root_hash),
         transaction=request.transaction,
-        limits=Limits(max_entries=record.quotas.max_entries, max_bytes=record.quotas.max_bytes),
+        limits=Limits(max_entries=_with_markers(record.quotas.max_entries), max_bytes=record.quotas.max_bytes),
     )
+
+
+def _with_markers(entries: int) -> int:
+    """The quota of entries with room for the markers of automatic catalogs, which are not the owner's."""
+    return entries + entries // 256 + 64

@@ -2,18 +2,25 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from softman.cvmfs.format.entry import Entry
-from softman.cvmfs.transaction import Transaction
-from softman.model import Refusal
-from softman.services.mapping import SOURCE_XATTR, Target, key_of, mtime_of, source_mark, target_of
+from softman.errors import Forbidden, NotFound, PermanentError, SoftmanError, TransientError
+from softman.log import get_logger
+from softman.model import BucketObject, Refusal
+from softman.services.allowance import Allowance
+from softman.services.archives.tree import StagedTree
+from softman.services.mapping import Rules, Target, TargetKind, claimants
 from softman.services.observe import Gone, Observation, Observer, Same, Seen
-from softman.services.plan import Look, Step, Vanished
+from softman.services.plan import Look, Step, Unmark, Vanished
+from softman.services.publication import Publication, Tally
+from softman.services.rivals import Rivals
 
-_CONFLICT = "a folder of this name exists too, and the folder wins"
+_FAILURES = 20
+"""Objects in a row that cannot be read before the object store is believed to be away."""
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,225 +32,268 @@ class SliceLimits:
     seconds: float
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one slice did so far."""
+class Gate:
+    """Says of each object, before its content is read, whether it can be published. Threads may share it.
 
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    bytes_read: int = 0
-    refused: dict[str, Refusal] = field(default_factory=dict)
-    looked_at: set[str] = field(default_factory=set)
+    Args:
+        allowance: the quotas.
+    """
 
-    @property
-    def changes(self) -> int:
-        """How many objects make the next revision differ."""
-        return self.added + self.changed + self.removed
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._expected: dict[str, tuple[Target, Entry | None, Refusal | None]] = {}
+
+    def expect(self, target: Target, shown: Entry | None, refusal: Refusal | None) -> None:
+        """``target`` will be looked at; ``shown`` is what is shown of its key, ``refusal`` holds if it stays there."""
+        self._expected[target.key] = target, shown, refusal
+
+    def admit(self, target: Target, info: BucketObject) -> Refusal | None:
+        """Why the object cannot be published at the settled ``target``; None reserves what it takes."""
+        expected, shown, refusal = self._expected.get(target.key, (target, None, None))
+        if refusal is not None and expected.path == target.path:
+            return refusal
+        return self._allowance.reserve(target, info, shown)
+
+    def is_contested(self, key: str, refusal: Refusal) -> bool:
+        """Whether ``refusal`` is the one that ``expect`` was told for ``key``."""
+        expected = self._expected.get(key)
+        return expected is not None and expected[2] is refusal
+
+    def forget(self, key: str) -> None:
+        """``key`` is done with; what was reserved and not taken is free."""
+        self._expected.pop(key, None)
+        self._allowance.release(key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contested:
+    """Another key has the place of this one, or had when its turn came to be looked at."""
+
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class _Freed:
+    """Keys that may get a place that became free."""
+
+    keys: list[str]
+
+
+_Result = Observation | Vanished | Unmark | _Contested | _Freed
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Something under way, in the order of the steps; ``keys`` are those to try again when it fails."""
+
+    future: "Future[_Result]"
+    keys: tuple[str, ...] = ()
+    target: Target | None = None
+    verify: bool = False
 
 
 class Slice:
     """Applies steps to one transaction until it is full.
 
     Args:
-        transaction: the next revision in the making.
-        observer: looks at objects, in the threads of ``executor``.
+        publication: changes the transaction.
+        observer: looks at objects, in the threads of ``executor``; its ``admit`` is that of ``gate``.
         executor: where objects are read.
+        rules: the mapping.
+        gate: what may be published.
+        rivals: who gets a path that became free.
+        tally: counts what happens.
         ahead: how many objects may be read ahead of the catalog.
         limits: when the slice is full.
-        still_ours: raises when the lease is lost; asked between objects.
+        between: called between objects; raises when the lease is lost.
     """
 
     def __init__(
         self,
-        transaction: Transaction,
+        publication: Publication,
         observer: Observer,
         executor: Executor,
         *,
+        rules: Rules,
+        gate: Gate,
+        rivals: Rivals,
+        tally: Tally,
         ahead: int,
         limits: SliceLimits,
-        still_ours: Callable[[], None],
+        between: Callable[[], None],
     ) -> None:
-        self.tally = Tally()
-        self._transaction = transaction
+        self._publication = publication
         self._observer = observer
         self._executor = executor
+        self._rules = rules
+        self._gate = gate
+        self._rivals = rivals
+        self._tally = tally
         self._ahead = ahead
         self._limits = limits
-        self._still_ours = still_ours
-        self._running: deque[Future[Observation]] = deque()
-        self._follow_up: deque[Target] = deque()
+        self._between = between
+        self._running: deque[_Work] = deque()
+        self._failures = 0
         self._until = time.monotonic() + limits.seconds
 
     def run(self, steps: Iterator[Step]) -> bool:
-        """Take steps until the slice is full; True when ``steps`` ended."""
+        """Take steps until the slice is full; True when ``steps`` ended.
+
+        Raises:
+            Busy: the lease is lost.
+            ServiceUnavailable: the object store does not answer at all; single objects are noted in the tally.
+            Forbidden: it refuses the credentials.
+            NotFound: the bucket is gone.
+        """
         ended = False
         try:
             while not ended and not self._full():
                 ended = not self._start_next(steps)
                 if len(self._running) >= self._ahead:
                     self._finish_oldest()
-            self._finish_all()
+            while self._running:
+                self._finish_oldest()
         finally:
-            for future in self._running:
-                future.cancel()
+            for work in self._running:
+                if not work.future.cancel():
+                    work.future.add_done_callback(_discard)
         return ended
 
     def _full(self) -> bool:
-        in_flight = self.tally.changes + len(self._running)
+        in_flight = self._tally.changes + len(self._running)
         limits = self._limits
-        return in_flight >= limits.objects or self.tally.bytes_read >= limits.bytes or time.monotonic() >= self._until
+        return in_flight >= limits.objects or self._tally.bytes_read >= limits.bytes or time.monotonic() >= self._until
 
     def _start_next(self, steps: Iterator[Step]) -> bool:
         step = next(steps, None)
         if step is None:
             return False
         if isinstance(step, Refusal):
-            self._refuse(step)
-        elif isinstance(step, Vanished):
-            self._running.append(_finished(Gone(step.target)))
+            self._tally.refuse(step)
+        elif isinstance(step, Look):
+            self._look(step.target, verify=step.verify)
         else:
-            self._look(step.target)
+            self._running.append(_Work(_finished(step)))
         return True
 
-    def _look(self, target: Target) -> None:
-        shown = self._transaction.lookup(target.path)
-        if shown is not None and shown.is_dir and not target.is_directory and not self._stale_directory(shown):
-            self.tally.looked_at.add(target.key)
-            self._refuse(Refusal(target.key, _CONFLICT))
+    def _look(self, target: Target, *, verify: bool = False) -> None:
+        refusal = self._publication.blocked(target)
+        if refusal is not None and target.kind is not TargetKind.ARCHIVE:
+            # Not refused at once: what has the place may be about to go. An archive may yet be a file elsewhere.
+            self._running.append(_Work(_finished(_Contested(target))))
             return
-        self._running.append(self._executor.submit(self._observer.observe, target, shown))
+        shown = self._publication.shown(target.key)
+        self._gate.expect(target, shown, refusal)
+        future = self._executor.submit(self._observe, target, None if verify else shown)
+        self._running.append(_Work(future, (target.key,), target, verify))
 
-    def _stale_directory(self, shown: Entry) -> bool:
-        return SOURCE_XATTR not in shown.xattrs and next(iter(self._transaction.listdir(shown.path)), None) is None
+    def _observe(self, target: Target, shown: Entry | None) -> _Result:
+        return self._observer.observe(target, shown)
 
     def _finish_oldest(self) -> None:
-        self._still_ours()
-        self._apply(self._running.popleft().result())
-
-    def _finish_all(self) -> None:
-        while self._running or self._follow_up:
-            while self._running:
-                self._finish_oldest()
-            if self._follow_up:
-                self._look(self._follow_up.popleft())
-
-    def _apply(self, seen: Observation) -> None:
-        if isinstance(seen, Refusal):
-            self._refuse(seen)
-            return
-        self.tally.looked_at.add(seen.target.key)
-        if isinstance(seen, Same):
-            self.tally.unchanged += 1
-        elif isinstance(seen, Gone):
-            self._remove(seen.target)
-        elif seen.stored is None:
-            self._put_directory(seen)
+        self._between()
+        work = self._running.popleft()
+        try:
+            result = work.future.result()
+        except TransientError as exc:
+            self._fail(work, exc)
+        except (Forbidden, NotFound):
+            raise  # not one object's fault
+        except PermanentError as exc:
+            self._tally.refuse(Refusal(work.keys[0], str(exc)))
         else:
-            self._put_file(seen)
+            self._failures = 0 if work.keys else self._failures
+            self._apply(work, result)
+        for key in work.keys:
+            self._gate.forget(key)
+        self._follow_up()
 
-    def _refuse(self, refusal: Refusal) -> None:
-        self.tally.looked_at.add(refusal.key)
-        self.tally.refused[refusal.key] = refusal
+    def _fail(self, work: _Work, error: SoftmanError) -> None:
+        self._failures += 1
+        if self._failures >= _FAILURES:
+            raise error
+        _log.info("object is left for later", key=work.keys[0], error=str(error))
+        self._tally.failed.update(dict.fromkeys(work.keys, str(error)))
 
-    def _put_file(self, seen: Seen) -> None:
-        path = seen.target.path
-        shown = self._transaction.lookup(path)
-        if shown is not None and shown.is_dir and not self._stale_directory(shown):
-            self._refuse(Refusal(seen.target.key, _CONFLICT))
-            return
-        if seen.stored is None:
-            return
-        self._clear_way(path)
-        seconds, nanoseconds = mtime_of(seen.info)
-        self._transaction.add_file(
-            path,
-            seen.stored,
-            mode=seen.mode,
-            mtime=seconds,
-            mtime_ns=nanoseconds,
-            xattrs={SOURCE_XATTR: source_mark(seen.info)},
-        )
-        self.tally.bytes_read += seen.info.size
-        self._count(shown)
-
-    def _put_directory(self, seen: Seen) -> None:
-        path = seen.target.path
-        self._clear_way(path + b"/")
-        shown = self._transaction.lookup(path)
-        seconds, nanoseconds = mtime_of(seen.info)
-        self._transaction.add_directory(
-            path, mode=seen.mode, mtime=seconds, mtime_ns=nanoseconds, xattrs={SOURCE_XATTR: source_mark(seen.info)}
-        )
-        self._count(shown)
-
-    def _count(self, shown: Entry | None) -> None:
-        if shown is None:
-            self.tally.added += 1
+    def _apply(self, work: _Work, result: _Result) -> None:
+        publication, tally = self._publication, self._tally
+        if isinstance(result, Refusal):
+            self._refuse(work.target, result)
+        elif isinstance(result, _Contested):
+            self._settle_contest(result.target)
+        elif isinstance(result, Seen):
+            tally.looked_at.add(result.target.key)
+            try:
+                publication.show(result, verify=work.verify)
+            finally:
+                _close(result)
+        elif isinstance(result, Gone):
+            tally.looked_at.add(result.target.key)
+            publication.withdraw(result.target.key)
+        elif isinstance(result, Same):
+            tally.looked_at.add(result.target.key)
+            tally.unchanged += 1
+        elif isinstance(result, Vanished):
+            tally.looked_at.add(result.target.key)
+            publication.withdraw_at(result.target)
+        elif isinstance(result, Unmark):
+            publication.unmark(result.path)
         else:
-            self.tally.changed += 1
+            self._look_at(result.keys)
 
-    def _clear_way(self, path: bytes) -> None:
-        """Where a folder on the way to ``path`` is a file now, the folder wins and the file is reported."""
-        for end in _slashes(path):
-            ancestor = self._transaction.lookup(path[:end])
-            if ancestor is None:
-                return
-            if not ancestor.is_dir:
-                self._transaction.remove(ancestor.path)
-                self._refuse(Refusal(key_of(ancestor.path, is_directory=False), _CONFLICT))
-                return
-
-    def _remove(self, target: Target) -> None:
-        shown = self._transaction.lookup(target.path)
-        if shown is None or shown.is_dir != target.is_directory:
+    def _refuse(self, target: Target | None, refusal: Refusal) -> None:
+        if target is not None and target.kind is TargetKind.ARCHIVE and self._gate.is_contested(target.key, refusal):
+            self._settle_contest(target)
             return
-        if shown.is_dir and next(iter(self._transaction.listdir(target.path)), None) is not None:
-            if SOURCE_XATTR in shown.xattrs:
-                self._transaction.set_xattrs(target.path, {})
-                self.tally.changed += 1
-            return
-        self._transaction.remove(target.path)
-        self.tally.removed += 1
-        self._transaction.remove_empty_parents(target.path, keep=_is_marked)
-        if shown.is_dir:
-            self._reconsider(target.path)
-        for end in reversed(list(_slashes(target.path))):
-            if self._transaction.lookup(target.path[:end]) is not None:
-                break
-            self._reconsider(target.path[:end])
+        self._tally.refuse(refusal)
+        if target is not None and target.is_directory:
+            self._publication.withdraw(target.key)  # a folder does not stay because of a marker that is none
 
-    def _reconsider(self, path: bytes) -> None:
-        """A folder went; a file of the same name, refused until now, may take its place."""
-        target = target_of(key_of(path, is_directory=False))
-        if isinstance(target, Target):
-            self._follow_up.append(target)
+    def _settle_contest(self, target: Target) -> None:
+        refusal = self._publication.blocked(target)
+        if refusal is None:
+            self._look(target)
+        else:
+            self._publication.refuse_blocked(target, refusal)
+
+    def _look_at(self, keys: list[str]) -> None:
+        for key in keys:
+            target = self._rules.target_of(key)
+            if isinstance(target, Target):
+                self._look(target)
+
+    def _follow_up(self) -> None:
+        """A key that lost is remembered, and a path that became free offered to others."""
+        publication, rivals = self._publication, self._rivals
+        lost, freed = publication.lost, publication.freed
+        publication.lost, publication.freed = [], []
+        for path, key in lost:
+            rivals.add(path, key)
+        for path, left in freed:
+            if rivals.asks:
+                keys = tuple(key for key in claimants(path) if key != left)
+                self._running.append(_Work(self._executor.submit(self._find, path, left), keys))
+            elif keys_there := rivals.find(path, left):
+                self._look_at(keys_there)
+
+    def _find(self, path: bytes, left: str) -> _Result:
+        return _Freed(self._rivals.find(path, left))
 
 
-def _is_marked(entry: Entry) -> bool:
-    return SOURCE_XATTR in entry.xattrs
-
-
-def _slashes(path: bytes) -> Iterator[int]:
-    """Where each directory above ``path`` ends, the outermost first."""
-    position = path.find(b"/", 1)
-    while position != -1:
-        yield position
-        position = path.find(b"/", position + 1)
-
-
-def _finished(value: Observation) -> "Future[Observation]":
-    future: Future[Observation] = Future()
+def _finished(value: _Result) -> "Future[_Result]":
+    future: Future[_Result] = Future()
     future.set_result(value)
     return future
 
 
-def looks(keys: Iterable[str]) -> Iterator[Step]:
-    """The steps of a sync of some keys: look at each, in the order of S3, as the bucket is now."""
-    for key in sorted(keys, key=lambda text: text.encode(errors="surrogateescape")):
-        target = target_of(key)
-        if isinstance(target, Refusal):
-            yield target
-        elif target is not None:
-            yield Look(target)
+def _close(seen: Seen) -> None:
+    """What was unpacked lies in scratch files."""
+    if isinstance(seen.content, StagedTree):
+        seen.content.close()
+
+
+def _discard(future: "Future[_Result]") -> None:
+    if not future.cancelled() and future.exception() is None:
+        result = future.result()
+        if isinstance(result, Seen):
+            _close(result)

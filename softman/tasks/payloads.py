@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from softman.errors import CandidateRefused, InvalidInput, PermanentError
-from softman.model import Base, CommitAnswer, CommitRequest
+from softman.model import MAX_CONFIGURATION, Base, CommitAnswer, CommitRequest
 
 SCHEMA = 1
 MAX_TEXT = 4096
@@ -20,7 +20,9 @@ _T = TypeVar("_T")
 
 def commit_request_to_json(request: CommitRequest) -> dict[str, Any]:
     """The argument of the task ``softman.commit``."""
+    more = {} if request.configuration is None else {"configuration": request.configuration}
     return {
+        **more,
         "schema": SCHEMA,
         "repository": request.repository,
         "transaction": request.transaction,
@@ -50,6 +52,7 @@ def commit_request_from_json(payload: object) -> CommitRequest:
         new_root_hash=_text(fields, "new_root_hash"),
         key_id=_text(fields, "key_id"),
         signature=_text(fields, "signature"),
+        configuration=_text(fields, "configuration", MAX_CONFIGURATION) if "configuration" in fields else None,
     )
 
 
@@ -104,10 +107,10 @@ def _get(fields: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
     return value
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
+def _text(fields: Mapping[str, Any], name: str, longest: int = MAX_TEXT) -> str:
     value = _get(fields, name, str)
-    if len(value) > MAX_TEXT:
-        msg = f"the field {name!r} has {len(value)} characters, {MAX_TEXT} are possible"
+    if len(value) > longest:
+        msg = f"the field {name!r} has {len(value)} characters, {longest} are possible"
         raise InvalidInput(msg)
     return value
 

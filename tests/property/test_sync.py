@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from softman.cvmfs.check import catalog_problems
 from softman.cvmfs.format.keys import generate_gateway_key, generate_keys
-from softman.services.mapping import Target, target_of
+from softman.services.mapping import Rules, Target
 from tests.support.world import World
 
 KEYS = st.sampled_from(
@@ -35,6 +35,7 @@ def _material() -> dict[str, str]:
 
 
 MATERIAL = _material()
+target_of = Rules("alice.example.org").target_of
 
 
 def expected(objects: dict[str, bytes]) -> dict[str, bytes | None]:

@@ -1,11 +1,28 @@
 """The mapping table, row by row, and what must hold for any key."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from softman.cvmfs.format.entry import Entry, Flag
 from softman.model import BucketObject, Refusal
-from softman.services.mapping import Target, TargetKind, file_mode, key_of, mode_of, mtime_of, source_mark, target_of
+from softman.services.configuration import parse_configuration
+from softman.services.mapping import (
+    SOURCE_XATTR,
+    Rules,
+    SiteRules,
+    Target,
+    TargetKind,
+    claimants,
+    key_of,
+    places,
+    source_key,
+)
+
+RULES = Rules("alice.example.org")
+target_of = RULES.target_of
 
 
 def item(key: str = "cvmfs/a", *, etag: str = "e", modified: float = 1700000000.5, **metadata: str) -> BucketObject:
@@ -27,14 +44,22 @@ def item(key: str = "cvmfs/a", *, etag: str = "e", modified: float = 1700000000.
         ("cvmfs/" + "x" * 255, b"/" + b"x" * 255, False),
         ("cvmfs/a/.cvmfsfoo", b"/a/.cvmfsfoo", False),
         ("cvmfs/...", b"/...", False),
-        ("cvmfs/x.tar", b"/x.tar", False),
+        ("cvmfs/.tar", b"/.tar", False),
+        ("cvmfs/a/.rclonelink", b"/a/.rclonelink", False),
+        ("cvmfs/...tar", b"/...tar", False),
+        ("cvmfs/a/..rclonelink", b"/a/..rclonelink", False),
+        ("cvmfs/x.TAR", b"/x.TAR", False),
+        ("cvmfs/a/.cvmfscatalog", b"/a/.cvmfscatalog", False),
+        ("cvmfs/a/.softman.toml", b"/a/.softman.toml", False),
     ],
 )
 def test_published_keys(key: str, path: bytes, is_directory: bool) -> None:
     assert target_of(key) == Target(key, path, TargetKind.DIRECTORY if is_directory else TargetKind.FILE)
 
 
-@pytest.mark.parametrize("key", ["cvmfs/", "cvmfs", "other/a", "", "cvmf/a", "/cvmfs/a", "Cvmfs/a"])
+@pytest.mark.parametrize(
+    "key", ["cvmfs/", "cvmfs", "other/a", "", "cvmf/a", "/cvmfs/a", "Cvmfs/a", "cvmfs/.softman.toml"]
+)
 def test_keys_that_say_nothing(key: str) -> None:
     assert target_of(key) is None
 
@@ -58,8 +83,15 @@ def test_keys_that_say_nothing(key: str) -> None:
         ("cvmfs/.cvmfspublished", "reserved"),
         ("cvmfs/.cvmfs/x", "reserved"),
         ("cvmfs/.cvmfsdirtab", "reserved"),
-        ("cvmfs/.softman.toml", "settings"),
-        ("cvmfs/a/.cvmfscatalog", "catalog"),
+        ("cvmfs/.cvmfscatalog", "reserved"),
+        ("cvmfs/.cvmfs.tar", "reserved"),
+        ("cvmfs/.cvmfs.rclonelink", "reserved"),
+        ("cvmfs/a/.cvmfscatalog/", "plain file"),
+        ("cvmfs/a/.cvmfscatalog/b", "plain file"),
+        ("cvmfs/a/.cvmfscatalog.tar", "plain file"),
+        ("cvmfs/a/.cvmfscatalog.rclonelink", "plain file"),
+        ("cvmfs/a/.cvmfsautocatalog", "softman makes"),
+        ("cvmfs/a/.cvmfsautocatalog/x", "softman makes"),
         ("cvmfs/a\udce9", "Unicode"),
     ],
 )
@@ -77,65 +109,120 @@ def test_any_key_is_confined(text: str) -> None:
         names = target.path.split(b"/")
         assert names[0] == b""
         assert all(name not in {b"", b".", b".."} and len(name) <= 255 and b"\0" not in name for name in names[1:])
-        assert key_of(target.path, is_directory=target.is_directory) == target.key
+        assert target.path in set(places(target.key))
+        if target.kind in {TargetKind.FILE, TargetKind.DIRECTORY}:
+            assert key_of(target.path, is_directory=target.is_directory) == target.key
+        else:
+            assert target.key in set(claimants(target.path))
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds", "nanoseconds"),
+    ("key", "path", "kind"),
     [
-        ("1600000000", 1600000000, None),
-        ("1600000000.123456789", 1600000000, 123456789),
-        ("1600000000.5", 1600000000, 500000000),
-        ("1600000000.0", 1600000000, 0),
-        ("-1.25", -2, 750000000),
-        ("0", 0, None),
-        ("", 1700000000, None),
-        ("yesterday", 1700000000, None),
-        ("1e9", 1700000000, None),
-        ("nan", 1700000000, None),
-        ("9" * 14, 1700000000, None),
-        ("9" * 40, 1700000000, None),
-        ("1600000000 ", 1700000000, None),
+        ("cvmfs/a/l.rclonelink", b"/a/l", TargetKind.LINK),
+        ("cvmfs/x.tar", b"/x", TargetKind.ARCHIVE),
+        ("cvmfs/x.tar.gz", b"/x", TargetKind.ARCHIVE),
+        ("cvmfs/a/x.tgz", b"/a/x", TargetKind.ARCHIVE),
+        ("cvmfs/x.tar.xz", b"/x", TargetKind.ARCHIVE),
+        ("cvmfs/x.tar.zst", b"/x", TargetKind.ARCHIVE),
+        ("cvmfs/x.tar.bz2", b"/x", TargetKind.ARCHIVE),
+        ("cvmfs/x.tar.rclonelink", b"/x.tar", TargetKind.LINK),
+        ("cvmfs/x.rclonelink.tar", b"/x.rclonelink", TargetKind.ARCHIVE),
+        ("cvmfs/" + "x" * 255 + ".tar.gz", b"/" + b"x" * 255, TargetKind.ARCHIVE),
     ],
 )
-def test_modification_time(text: str, seconds: int, nanoseconds: int | None) -> None:
-    assert mtime_of(item(mtime=text)) == (seconds, nanoseconds)
+def test_links_and_archives(key: str, path: bytes, kind: TargetKind) -> None:
+    assert target_of(key) == Target(key, path, kind)
 
 
 @pytest.mark.parametrize(
-    ("text", "mode"),
+    ("configuration", "site", "unpacked", "plain"),
     [
-        ("33188", 0o644),  # s3fs, decimal with type bits
-        ("33261", 0o755),
-        ("100644", 0o644),  # rclone, octal with type bits
-        ("100755", 0o755),
-        ("0100755", 0o755),
-        ("644", 0o644),
-        ("0755", 0o755),
-        ("104755", 0o755),  # set-id never
-        ("35309", 0o755),
-        ("40755", None),  # a folder's mode on a file
-        ("", None),
-        ("rw-r--r--", None),
-        ("999", None),
-        ("-644", None),
-        ("\u0666\u0664\u0664", None),
+        ("", SiteRules(), ["x.tar", "a/x.tar"], []),
+        ("", SiteRules(unpack=False), [], ["x.tar"]),
+        ("", SiteRules(unpack_below=("software/",)), ["software/a/x.tgz"], ["x.tar", "softwares/x.tar"]),
+        ("[unpack]\nenabled = false", SiteRules(), [], ["x.tar"]),
+        ("[unpack]\nenabled = true", SiteRules(unpack=False), ["x.tar"], []),
+        ("[unpack]\nbelow = ['a', '/b/c/']", SiteRules(), ["a/x.tar", "b/c/x.tar"], ["x.tar", "b/x.tar", "ab/x.tar"]),
+        ("[unpack]\nbelow = []", SiteRules(), [], ["x.tar"]),
+        ("[unpack]\nbelow = ['/']", SiteRules(unpack_below=("a/",)), ["x.tar"], []),
+        ("[unpack]\nkeep = ['*.tgz', 'data/']", SiteRules(), ["x.tar"], ["x.tgz", "data/x.tar", "a/data/b/x.tar"]),
     ],
 )
-def test_file_mode_metadata(text: str, mode: int | None) -> None:
-    assert mode_of(item(mode=text), is_directory=False) == mode
+def test_which_archives_are_unpacked(
+    configuration: str, site: SiteRules, unpacked: list[str], plain: list[str]
+) -> None:
+    rules = Rules("alice.example.org", parse_configuration(configuration.encode()), site)
+    for key in unpacked + plain:
+        found = rules.target_of(f"cvmfs/{key}")
+        assert isinstance(found, Target)
+        assert found.kind is (TargetKind.ARCHIVE if key in unpacked else TargetKind.FILE)
 
 
-@pytest.mark.parametrize(("text", "mode"), [("40700", 0o700), ("16877", 0o755), ("41777", 0o777), ("100644", None)])
-def test_directory_mode_metadata(text: str, mode: int | None) -> None:
-    assert mode_of(item(mode=text), is_directory=True) == mode
+def test_what_the_owner_ignores_says_nothing() -> None:
+    rules = Rules("alice.example.org", parse_configuration(b"ignore = ['*.tmp', '.git/', '!keep.tmp', '/top']"))
+    ignored = ["a.tmp", "b/a.tmp", ".git/config", "x/.git/", "x/.git/y", "top", "top/x"]
+    shown = ["keep.tmp", "a.tmp2", "git/x", "b/top", "x.git"]
+    assert [key for key in ignored if rules.target_of(f"cvmfs/{key}") is not None] == []
+    assert [key for key in shown if not isinstance(rules.target_of(f"cvmfs/{key}"), Target)] == []
 
 
-@given(st.text(max_size=12))
-def test_no_mode_has_special_bits(text: str) -> None:
-    for is_directory in (False, True):
-        mode = mode_of(item(mode=text), is_directory=is_directory)
-        assert mode is None or 0 <= mode <= 0o777
+def test_metadata_settle_what_a_key_is() -> None:
+    archive, plain = target("cvmfs/a/x.tar"), target("cvmfs/a/x")
+    assert RULES.settle(archive, item(archive.key, unpack="false")) == Target(archive.key, b"/a/x.tar")
+    assert RULES.settle(archive, item(archive.key, unpack="true")) == archive
+    assert RULES.settle(plain, item(plain.key, mode="41471")) == Target(plain.key, b"/a/x", TargetKind.LINK)
+    assert RULES.settle(plain, item(plain.key, mode="33188")) == plain
+    refusal = RULES.settle(target("cvmfs/d/"), item("cvmfs/d/"))
+    assert isinstance(refusal, Refusal)
+    assert "cannot have content" in refusal.reason
+    long = target("cvmfs/" + "x" * 255 + ".tar")
+    assert isinstance(RULES.settle(long, item(long.key, unpack="false")), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "accepted"),
+    [
+        (b"/l", b"x", True),
+        (b"/l", b"a/b/c", True),
+        (b"/l", b"x\n", True),
+        (b"/l", b"..", False),
+        (b"/l", b"../x", False),
+        (b"/a/l", b"../x", True),
+        (b"/a/l", b"../../x", False),
+        (b"/a/b/l", b"../../x", True),
+        (b"/a/b/l", b"../../../etc/passwd", False),
+        (b"/a/l", b"b/../c", False),
+        (b"/a/l", b"./x", True),
+        (b"/l", b"/cvmfs/alice.example.org/x", True),
+        (b"/l", b"/cvmfs/alice.example.org", True),
+        (b"/l", b"/cvmfs/alice.example.org/../bob.example.org", False),
+        (b"/l", b"/cvmfs/alice.example.orgs/x", False),
+        (b"/l", b"/etc/passwd", False),
+        (b"/l", b"//cvmfs/alice.example.org/x", False),
+        (b"/l", b"", False),
+        (b"/l", b"\n", False),
+        (b"/l", b"a\0b", False),
+        (b"/l", b"a\nb", False),
+        (b"/l", b"x" * 4095, True),
+        (b"/l", b"x" * 4096, False),
+        (b"/l", "ü".encode(), True),
+        (b"/l", b"\xff", True),
+    ],
+)
+def test_links_stay_inside(path: bytes, text: bytes, accepted: bool) -> None:
+    found = RULES.link(Target("cvmfs/l.rclonelink", path, TargetKind.LINK), text)
+    assert isinstance(found, bytes) is accepted
+    if accepted:
+        assert found == text.removesuffix(b"\n")
+
+
+def test_links_may_lead_anywhere_where_the_site_allows_it() -> None:
+    rules = Rules("alice.example.org", None, SiteRules(links_anywhere=True))
+    link = target("cvmfs/l.rclonelink")
+    assert rules.link(link, b"/etc/passwd") == b"/etc/passwd"
+    assert rules.link(link, b"../../x") == b"../../x"
+    assert isinstance(rules.link(link, b""), Refusal)
 
 
 @pytest.mark.parametrize(
@@ -143,14 +230,88 @@ def test_no_mode_has_special_bits(text: str) -> None:
     [(b"#!/bin/sh", 0o755), (b"\x7fELF", 0o755), (b"", 0o644), (b"#", 0o644), (b"text", 0o644), (b"\x7fEL", 0o644)],
 )
 def test_executables_by_their_first_bytes(head: bytes, mode: int) -> None:
-    assert file_mode(item(), head[:4]) == mode
+    assert RULES.mode(target("cvmfs/a"), item(), head[:4]) == mode
 
 
-def test_metadata_wins_over_first_bytes() -> None:
-    assert file_mode(item(mode="33188"), b"#!/b") == 0o644
+def test_metadata_wins_over_first_bytes_and_configured_modes() -> None:
+    rules = Rules("a.b", parse_configuration(b"[modes]\nfile = '0600'\nexecutable = '0700'\ndirectory = '0750'"))
+    assert rules.mode(target("cvmfs/a"), item(mode="33188"), b"#!/b") == 0o644
+    assert rules.mode(target("cvmfs/a"), item(), b"#!/b") == 0o700
+    assert rules.mode(target("cvmfs/a"), item(), b"text") == 0o600
+    assert rules.mode(target("cvmfs/a/"), item("cvmfs/a/"), b"") == 0o750
 
 
 def test_the_mark_is_short_and_ignores_fractions() -> None:
-    assert source_mark(item(modified=1.0)) == source_mark(item(modified=1.999))
-    assert source_mark(item(etag="a")) != source_mark(item(etag="b"))
-    assert len(source_mark(item(etag="e" * 5000))) <= 255
+    plain = target("cvmfs/a")
+    assert RULES.mark(plain, item(modified=1.0)) == RULES.mark(plain, item(modified=1.999)) == b"2 e 1"
+    assert RULES.mark(plain, item(etag="a")) != RULES.mark(plain, item(etag="b"))
+    archive = target("cvmfs/" + "x" * 255 + ".tar.zst")
+    assert len(RULES.mark(archive, item(archive.key, etag="é" * 5000))) <= 255
+
+
+@pytest.mark.parametrize(
+    ("key", "metadata", "form"),
+    [
+        ("cvmfs/a", {}, b""),
+        ("cvmfs/a/", {}, b""),
+        ("cvmfs/a/l.rclonelink", {}, b" .rclonelink"),
+        ("cvmfs/a/x.tar.gz", {}, b" .tar.gz"),
+        ("cvmfs/a/x.tgz", {"unpack": "false"}, b" ="),
+        ("cvmfs/a/s3fs", {"mode": "41471"}, b""),
+    ],
+)
+def test_the_mark_leads_back_to_the_key(key: str, metadata: dict[str, str], form: bytes) -> None:
+    info = BucketObject(key, 0, "e", 5.5, metadata)
+    settled = RULES.settle(target(key), info)
+    assert isinstance(settled, Target)
+    entry = entry_of(settled, RULES.mark(settled, info))
+    assert entry.xattrs[SOURCE_XATTR] == b"2 e 5" + form
+    assert source_key(entry) == key
+    assert RULES.shows(entry, info)
+    assert RULES.fits(entry, target(key))
+    assert not RULES.shows(entry, replace(info, etag="f"))
+    assert not RULES.shows(entry, replace(info, last_modified=6.0))
+
+
+def test_other_modes_are_another_mark() -> None:
+    rules = Rules("alice.example.org", parse_configuration(b"[modes]\nfile = '0600'"))
+    plain, archive = target("cvmfs/a"), target("cvmfs/x.tar")
+    assert rules.mark(plain, item()) == b"2 e 1700000000 - 600.755.755"
+    assert rules.mark(archive, item()) == b"2 e 1700000000 .tar"
+    assert rules.shows(entry_of(plain, rules.mark(plain, item())), item())
+    assert not rules.shows(entry_of(plain, RULES.mark(plain, item())), item())
+    assert not RULES.shows(entry_of(plain, rules.mark(plain, item())), item())
+    assert rules.shows(entry_of(archive, rules.mark(archive, item())), item())
+
+
+def test_a_mark_of_the_first_version_is_of_no_object() -> None:
+    assert not RULES.shows(entry_of(target("cvmfs/a"), b"1 e 1700000000"), item())
+    assert not RULES.shows(Entry(b"/a", 0, 0, 0), item())
+
+
+def test_the_first_in_the_order_of_s3_wins() -> None:
+    names = list(claimants(b"/a/x"))
+    assert names == sorted(names)
+    assert names[:3] == ["cvmfs/a/x", "cvmfs/a/x.rclonelink", "cvmfs/a/x.tar"]
+    assert {target(name).path for name in names} == {b"/a/x"}
+
+
+def test_fingerprints_tell_rules_apart() -> None:
+    other = [
+        Rules("a.b", parse_configuration(b"ignore = ['x']")),
+        Rules("a.b", parse_configuration(b"# comment")),
+        Rules("a.b", None, SiteRules(unpack=False)),
+    ]
+    assert Rules("a.b").fingerprint == Rules("c.d", parse_configuration(b""), SiteRules()).fingerprint == b""
+    assert len({rules.fingerprint for rules in other} - {b""}) == len(other)
+
+
+def target(key: str) -> Target:
+    found = target_of(key)
+    assert isinstance(found, Target)
+    return found
+
+
+def entry_of(settled: Target, mark: bytes) -> Entry:
+    flags = {TargetKind.FILE: Flag.FILE, TargetKind.LINK: Flag.FILE | Flag.SYMLINK}.get(settled.kind, Flag.DIRECTORY)
+    return Entry(settled.path, 0, 0, 0, flags=flags.value, xattrs={SOURCE_XATTR: mark})

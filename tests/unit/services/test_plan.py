@@ -1,16 +1,37 @@
 """The streaming merge: generated buckets and trees against a model, and the orders that go wrong easily."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from softman.cvmfs.format.entry import Entry
-from softman.model import BucketObject, Refusal
-from softman.services.mapping import SOURCE_XATTR, Target, source_mark, target_of
-from softman.services.plan import Look, Step, Vanished, difference, walk_by_key
+from softman.model import BucketObject, Part, Refusal
+from softman.services.configuration import parse_configuration
+from softman.services.mapping import SOURCE_XATTR, Rules, Target, TargetKind
+from softman.services.plan import WHOLE, Difference, Look, Step, Unmark, Vanished, looks, walk_by_key
 
-NAMES = st.sampled_from(["a", "a-b", "a.", "a0", "b", "a b", "ä", "A", "a/", "a!"]).map(lambda s: s.strip("/"))
+NAMES = st.sampled_from(
+    [
+        "a",
+        "a-b",
+        "a.",
+        "a0",
+        "b",
+        "a b",
+        "ä",
+        "A",
+        "a!",
+        "a.rclonelink",
+        "a.tar",
+        "a.tar.gz",
+        "a-b.tar",
+        "a.rclonelinks",
+    ]
+)
+RULES = Rules("alice.example.org")
+FLAGS = {TargetKind.FILE: 4, TargetKind.LINK: 4 | 8}
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 
 
@@ -21,18 +42,16 @@ def item(key: str, etag: str = "1") -> BucketObject:
 class Tree:
     """A repository as a dict; directories on the way to an entry stand by themselves, without a mark."""
 
-    def __init__(self, items: Iterable[BucketObject]) -> None:
+    def __init__(self, items: Iterable[BucketObject], rules: Rules = RULES) -> None:
         self.entries: dict[bytes, Entry] = {}
         for source in items:
-            inner = source.key.removeprefix("cvmfs/")
-            path = b"/" + inner.removesuffix("/").encode()
-            self._parents(path)
-            is_directory = inner.endswith("/")
-            self.entries[path] = Entry(
-                path, 0, 1, 0, flags=1 if is_directory else 4, xattrs={SOURCE_XATTR: source_mark(source)}
-            )
+            where = target(source.key, rules)
+            self.add(where.path, FLAGS.get(where.kind, 1), rules.mark(where, source))
+            if where.kind is TargetKind.ARCHIVE:
+                self.add(where.path + b"/member", 4)
 
-    def _parents(self, path: bytes) -> None:
+    def add(self, path: bytes, flags: int, mark: bytes | None = None) -> None:
+        self.entries[path] = Entry(path, 0, 1, 0, flags=flags, xattrs={SOURCE_XATTR: mark} if mark else {})
         while path := path.rpartition(b"/")[0]:
             self.entries.setdefault(path, Entry(path, 0, 0, 0, flags=1))
 
@@ -40,21 +59,32 @@ class Tree:
         return iter(sorted((e for e in self.entries.values() if e.path and e.parent == path), key=lambda e: e.path))
 
 
-def consistent(keys: Iterable[str]) -> list[BucketObject]:
-    """Objects in S3's order, without a key that is file and directory at once."""
-    chosen = sorted({f"cvmfs/{key}" for key in keys}, key=str.encode)
-    folders = {key[:end] for key in chosen for end in range(len(key)) if key[end] == "/"}
-    return [item(key) for key in chosen if key not in folders]
-
-
-def plan(listing: list[BucketObject], shown: Tree, known: dict[str, Refusal] | None = None) -> list[Step]:
-    return list(difference(listing, walk_by_key(shown.listdir), known or {}))
-
-
-def target(key: str) -> Target:
-    found = target_of(key)
+def target(key: str, rules: Rules = RULES) -> Target:
+    found = rules.target_of(key)
     assert isinstance(found, Target)
     return found
+
+
+def consistent(keys: Iterable[str]) -> list[BucketObject]:
+    """Objects in S3's order, of which no two claim one path."""
+    chosen = sorted({f"cvmfs/{key}" for key in keys}, key=str.encode)
+    paths: dict[bytes, str] = {}
+    for key in chosen:
+        paths.setdefault(target(key).path, key)
+    folders = {path[:end] for path in paths for end in range(1, len(path)) if path[end : end + 1] == b"/"}
+    return [item(key) for key in chosen if paths[target(key).path] == key and target(key).path not in folders]
+
+
+def plan(
+    listing: list[BucketObject],
+    shown: Tree,
+    known: dict[str, Refusal] | None = None,
+    rules: Rules = RULES,
+    part: Part = WHOLE,
+    **options: Any,
+) -> list[Step]:
+    selected = [each for each in listing if each.key.startswith(part.prefix) and each.key > part.after]
+    return list(Difference(rules, known or {}, **options).steps(selected, walk_by_key(shown.listdir, part)))
 
 
 @given(st.lists(PATHS, max_size=25))
@@ -77,8 +107,26 @@ def test_the_plan_is_the_difference(wanted: list[str], shown: list[str], changed
 def test_the_walk_is_in_the_order_of_s3() -> None:
     tree = Tree(consistent(["a/x", "a-b", "a", "a.txt", "a0", "b/"]) + consistent(["a/x"]))
     keys = [key for key, _ in walk_by_key(tree.listdir)]
-    assert keys == sorted(keys)
     assert keys == [b"cvmfs/a-b", b"cvmfs/a.txt", b"cvmfs/a/", b"cvmfs/a/x", b"cvmfs/a0", b"cvmfs/b/"]
+
+
+@given(st.lists(PATHS, max_size=25))
+def test_the_walk_is_that_of_the_keys_it_came_from(keys: list[str]) -> None:
+    objects = consistent(keys)
+    marked = [key for key, entry in walk_by_key(Tree(objects).listdir) if entry.xattrs]
+    assert marked == [each.key.encode() for each in objects]
+    everything = [key for key, _ in walk_by_key(Tree(objects).listdir)]
+    assert everything == sorted(everything)
+
+
+@given(st.lists(PATHS, max_size=20), PATHS, PATHS)
+def test_a_part_is_all_of_the_whole_in_its_bounds(keys: list[str], prefix: str, after: str) -> None:
+    tree = Tree(consistent(keys))
+    whole = list(walk_by_key(tree.listdir))
+    for part in (Part("cvmfs/" + prefix), Part(after="cvmfs/" + after), Part("cvmfs/" + prefix, "cvmfs/" + after)):
+        first, last = part.prefix.encode(), part.after.encode()
+        wanted = [found for found in whole if found[0].startswith(first) and found[0] > last]
+        assert list(walk_by_key(tree.listdir, part)) == wanted
 
 
 def test_an_unmarked_directory_is_left_to_its_children() -> None:
@@ -100,8 +148,80 @@ def test_a_known_refusal_is_not_looked_at_again() -> None:
 
 def test_bad_keys_are_refused_and_the_rest_goes_on() -> None:
     steps = plan([item("cvmfs/../x"), item("cvmfs/a"), item("cvmfs/b//c")], Tree([]))
-    assert [s.key if isinstance(s, Refusal) else s.target.key for s in steps] == [
+    assert [s.key if isinstance(s, Refusal) else s.target.key for s in steps if not isinstance(s, Unmark)] == [
         "cvmfs/../x",
         "cvmfs/a",
         "cvmfs/b//c",
     ]
+
+
+def test_members_of_archives_are_not_compared() -> None:
+    objects = [item("cvmfs/x.tar.gz")]
+    tree = Tree(objects)
+    tree.add(b"/x/y/z", 4)
+    assert plan(objects, tree) == []
+    assert plan([], tree) == [Vanished(target("cvmfs/x.tar.gz"))]
+    assert plan([item("cvmfs/x.tar.gz", "2")], tree) == [Look(target("cvmfs/x.tar.gz"))]
+
+
+def test_markers_of_our_own_are_left_alone() -> None:
+    tree = Tree([item("cvmfs/d/f")])
+    for name in (b"/.cvmfsdirtab", b"/d/.cvmfscatalog", b"/d/.cvmfsautocatalog"):
+        tree.add(name, 4)
+    assert plan([item("cvmfs/d/f")], tree) == []
+    unwanted = plan([item("cvmfs/d/f")], tree, settled=False, catalog_wanted=lambda _path: False)
+    assert unwanted == [Unmark(b"/d/.cvmfscatalog")]
+    assert plan([], Tree([item("cvmfs/d/.cvmfscatalog")])) == [Vanished(target("cvmfs/d/.cvmfscatalog"))]
+
+
+def test_what_somebody_made_by_hand_vanishes() -> None:
+    tree = Tree([])
+    tree.add(b"/f", 4)
+    tree.add(b"/l", 4 | 8)
+    assert plan([], tree) == [
+        Vanished(Target("cvmfs/f", b"/f")),
+        Vanished(Target("cvmfs/l", b"/l", TargetKind.LINK)),
+    ]
+
+
+def test_marks_of_the_first_version_are_looked_at_again() -> None:
+    tree = Tree([])
+    for path in (b"/a", b"/l.rclonelink", b"/x.tar"):
+        tree.add(path, 4, b"1 1 1700000000")
+    objects = [item("cvmfs/a"), item("cvmfs/l.rclonelink"), item("cvmfs/x.tar")]
+    assert plan(objects, tree) == [Look(target(each.key)) for each in objects]
+
+
+def test_a_key_that_is_shown_twice_is_looked_at() -> None:
+    objects = [item("cvmfs/l.rclonelink"), item("cvmfs/z")]
+    tree = Tree(objects)
+    tree.add(b"/l.rclonelink", 4, b"1 1 1700000000")
+    assert set(plan(objects, tree)) == {Look(target("cvmfs/l.rclonelink"))}
+
+
+def test_other_rules_move_what_is_shown() -> None:
+    objects = [item("cvmfs/a.tmp"), item("cvmfs/x.tar"), item("cvmfs/y")]
+    rules = Rules("alice.example.org", parse_configuration(b"ignore = ['*.tmp']\n[unpack]\nenabled = false"))
+    assert plan(objects, Tree(objects), rules=rules, settled=False) == [
+        Vanished(target("cvmfs/a.tmp")),
+        Look(Target("cvmfs/x.tar", b"/x.tar")),
+    ]
+    assert plan(objects, Tree(objects), rules=rules, settled=True) == []
+
+
+def test_an_archive_kept_plain_by_its_metadata_stays() -> None:
+    listed = item("cvmfs/x.tar")
+    tree = Tree([])
+    tree.add(b"/x.tar", 4, RULES.mark(Target("cvmfs/x.tar", b"/x.tar"), listed))
+    assert plan([listed], tree) == []
+    assert plan([listed], tree, settled=False) == []
+
+
+def test_verifying_looks_at_everything() -> None:
+    objects = [item("cvmfs/a"), item("cvmfs/b/")]
+    assert plan(objects, Tree(objects), verify=True) == [Look(target(each.key), verify=True) for each in objects]
+
+
+def test_some_keys_are_looked_at_in_the_order_of_s3() -> None:
+    steps = list(looks({"cvmfs/b", "cvmfs/a/", "cvmfs/a-b", "elsewhere", "cvmfs/.softman.toml"}, RULES))
+    assert steps == [Look(target(key)) for key in ("cvmfs/a-b", "cvmfs/a/", "cvmfs/b")]

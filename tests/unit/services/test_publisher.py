@@ -26,7 +26,7 @@ def test_a_key_is_published(world: World, alice: RepositoryName) -> None:
     with world.reader(alice).snapshot() as snapshot:
         entry = snapshot.lookup("/bin/tool")
         assert (entry.permissions, entry.mtime, entry.mtime_ns, entry.size) == (0o755, 1600000000, 500000000, 10)
-        assert entry.xattrs[SOURCE_XATTR] == f"1 {item.etag} {int(item.last_modified)}".encode()
+        assert entry.xattrs[SOURCE_XATTR] == f"2 {item.etag} {int(item.last_modified)}".encode()
         assert b"".join(snapshot.read_file("/bin/tool")) == b"#!/bin/sh\n"
     (report,) = turn.reports
     assert (report.added, report.changed, report.removed, report.bytes_read) == (1, 0, 0, 10)
@@ -252,8 +252,8 @@ def test_an_object_that_went_before_the_commit_is_staged_anew(world: World, alic
 def test_a_deleted_bucket_does_not_empty_the_repository(world: World, alice: RepositoryName) -> None:
     world.buckets.put("alice", "cvmfs/a", b"a")
     world.sync(alice)
-    fresh = World(world.root, world.material)
-    world.publisher._buckets = fresh.buckets
+    world.buckets = World(world.root, world.material).buckets
+    world.publisher = world.make_publisher()
     with pytest.raises(NotFound):
         world.publisher.sync_everything(alice)
     assert world.shown(alice) == {"/a": b"a"}

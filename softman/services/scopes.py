@@ -1,0 +1,236 @@
+"""One sync: some keys, a part of the bucket, or everything, slice by slice until it ends or the turn is over."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from softman.adapters.ports import BucketReader, Records
+from softman.errors import Forbidden
+from softman.log import get_logger
+from softman.model import (
+    PUBLISHED_PREFIX,
+    Keys,
+    Part,
+    Refusal,
+    RegistryRecord,
+    RepositoryName,
+    Scope,
+    SyncReport,
+)
+from softman.services.bucket_rules import read_rules
+from softman.services.configuration import CONFIGURATION_KEY
+from softman.services.keeper import LeaseKeeper
+from softman.services.mapping import SiteRules
+from softman.services.plan import Difference, Look, Step, Vanished, looks, walk_by_key
+from softman.services.progress import ProgressRecorder
+from softman.services.publication import Tally
+from softman.services.rivals import Rivals
+from softman.services.slices import Job, SliceMaker, SliceResult, Workplace
+from softman.services.standing import follows
+from softman.services.translate import cvmfs_errors
+
+log = get_logger(__name__)
+
+
+class Course:
+    """What a turn did so far, and whether it has done enough.
+
+    Args:
+        slices: how many revisions a turn commits at most.
+        seconds: how long it lasts at most, not counting the slice at hand.
+    """
+
+    def __init__(self, slices: int, seconds: float) -> None:
+        self.reports: list[SyncReport] = []
+        self._slices = slices
+        self._until = time.monotonic() + seconds
+
+    def over(self) -> bool:
+        """Whether it has done enough."""
+        return len(self.reports) >= self._slices or time.monotonic() >= self._until
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a sync came out.
+
+    Attributes:
+        ended: it is finished.
+        outdated: nothing was done: the repository does not follow the rules yet, which takes a full difference.
+        failed: keys that could not be read now, and why.
+        after: the last key it came to.
+    """
+
+    ended: bool = False
+    outdated: bool = False
+    failed: dict[str, str] = field(default_factory=dict)
+    after: str = ""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be done, and what is noted meanwhile."""
+
+    steps: Iterator[Step]
+    rivals: Rivals
+    complete: bool
+    compared: Callable[[], int]
+    remaining: int | None
+    words: str
+    known: dict[str, Refusal]
+    """Refused before; in the end those are forgotten that were not refused again."""
+
+
+class ScopeSync:
+    """Publishes scopes.
+
+    Args:
+        buckets: the object store, read only.
+        records: where reports go.
+        slices: makes slices.
+        site: what the site's settings say about all repositories.
+        clock: the present time, with a time zone.
+    """
+
+    def __init__(
+        self,
+        buckets: BucketReader,
+        records: Records,
+        slices: SliceMaker,
+        site: SiteRules,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._buckets = buckets
+        self._records = records
+        self._slices = slices
+        self._site = site
+        self._clock = clock
+
+    def run(
+        self, work: Workplace, record: RegistryRecord, scope: Scope | Part, keeper: LeaseKeeper, course: Course
+    ) -> Outcome:
+        """Publish one scope, as far as the turn goes.
+
+        Raises:
+            Forbidden: the bucket is somebody else's.
+            Conflict, Busy, CandidateRefused, ServiceUnavailable: as ``SliceMaker.make``.
+        """
+        check_owner(self._buckets, work.name)
+        found = read_rules(self._buckets, record, self._site)
+        work = replace(work, rules=found.rules, configuration=found.changed)
+        outcome = Outcome()
+        with self._plan(work, scope, outcome) as plan:
+            progress = ProgressRecorder(
+                self._records,
+                work.name,
+                plan.words,
+                compared=plan.compared,
+                remaining=plan.remaining,
+                clock=lambda: self._clock().timestamp(),
+            )
+            job = Job(plan.steps, plan.rivals, plan.complete, progress.watch)
+            try:
+                while not (outcome.ended or outcome.outdated or course.over()):
+                    result = self._slices.make(work, job, keeper)
+                    outcome.ended, outcome.outdated = result.ended, result.outdated
+                    outcome.failed.update(result.tally.failed)
+                    progress.committed(result.tally, result.report.revision if result.report else None)
+                    self._record(work.name, result, found.refusal, plan, course)
+                if outcome.ended and plan.known:
+                    self._records.set_refusals(work.name, [], frozenset(plan.known))
+            finally:
+                progress.end()
+        return outcome
+
+    @contextmanager
+    def _plan(self, work: Workplace, scope: Scope | Part, outcome: Outcome) -> Iterator[_Plan]:
+        """What to look at. Only a difference needs the catalogs of the revision that it starts from."""
+        name, rules = work.name, work.rules
+        if isinstance(scope, Keys):
+            rivals = Rivals(self._buckets, name.bucket, complete=False)
+            words = f"{len(scope.keys)} changed keys"
+            yield _Plan(looks(scope.keys, rules), rivals, False, lambda: 0, len(scope.keys), words, {})
+            return
+        part = scope if isinstance(scope, Part) else Part()
+        complete = part == Part() or (part.verify and part == Part(verify=True))
+        known = {refusal.key: refusal for refusal in self._records.refusals(name)}
+        with cvmfs_errors(f"publishing {name}"), work.reader.snapshot() as base:
+            settled = follows(base.lookup(b""), rules)
+            difference = Difference(
+                rules,
+                known if settled and not part.verify else {},
+                settled=settled,
+                verify=part.verify,
+                catalog_wanted=rules.wants_catalog,
+            )
+            listing = self._buckets.list_objects(name.bucket, part.prefix, part.after)
+            steps = difference.steps(listing, walk_by_key(base.listdir, part))
+            yield _Plan(
+                _followed(steps, outcome),
+                Rivals(self._buckets, name.bucket, complete=complete),
+                complete,
+                lambda: difference.compared,
+                None,
+                _in_words(scope),
+                {key: refusal for key, refusal in known.items() if key.startswith(part.prefix) and key > part.after},
+            )
+
+    def _record(
+        self, name: RepositoryName, result: SliceResult, broken: Refusal | None, plan: _Plan, course: Course
+    ) -> None:
+        tally = result.tally
+        if result.outdated:
+            return
+        for key in tally.refused:
+            plan.known.pop(key, None)
+        refused = [*tally.refused.values(), *([broken] if broken else [])]
+        plan.known.pop(CONFIGURATION_KEY, None)
+        self._records.set_refusals(name, refused, frozenset({*tally.looked_at, CONFIGURATION_KEY}))
+        if result.report is not None:
+            course.reports.append(result.report)
+            self._records.set_report(result.report)
+            _log_report(name, result.report, tally)
+
+
+def check_owner(buckets: BucketReader, name: RepositoryName) -> None:
+    """Make sure that the bucket of a repository belongs to the repository's owner.
+
+    Raises:
+        Forbidden: it is somebody else's.
+    """
+    owner = buckets.owner(name.bucket)
+    if owner != name.bucket:
+        msg = f"the bucket {name.bucket} belongs to {owner}, not to {name.bucket}; nothing of it is published"
+        raise Forbidden(msg)
+
+
+def _followed(steps: Iterator[Step], outcome: Outcome) -> Iterator[Step]:
+    """The steps, with the last key noted. All steps that a slice took are done when it is committed."""
+    for step in steps:
+        if isinstance(step, Look | Vanished):
+            outcome.after = step.target.key
+        elif isinstance(step, Refusal):
+            outcome.after = step.key
+        yield step
+
+
+def _in_words(scope: Scope | Part) -> str:
+    if not isinstance(scope, Part):
+        return "everything"
+    where = "everything" if scope.prefix == PUBLISHED_PREFIX else scope.prefix
+    return f"{where}, verifying content" if scope.verify else where
+
+
+def _log_report(name: RepositoryName, report: SyncReport, tally: Tally) -> None:
+    log.info(
+        "published",
+        repository=str(name),
+        revision=report.revision,
+        added=tally.added,
+        changed=tally.changed,
+        removed=tally.removed,
+        refused=len(tally.refused),
+        seconds=round(report.seconds, 3),
+    )
