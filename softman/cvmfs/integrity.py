@@ -163,17 +163,25 @@ def _reflog(store: ReadableStore, manifest: Manifest) -> Iterator[Problem]:
         if manifest.reflog is not None:
             yield Problem(ProblemKind.REFLOG, REFLOG_NAME, str(exc))
         return
+    lacking = list(_lacking(data, manifest))
     if manifest.reflog is None or hash_bytes(data, manifest.reflog.algorithm) != manifest.reflog:
-        # The stock collector leaves it so; see docs/format.md.
-        yield Problem(ProblemKind.REFLOG, REFLOG_NAME, "is not the one that the manifest names in Y")
+        # A crash between the two leaves it so, and so does the stock collector; see docs/format.md.
+        kind = ProblemKind.REFLOG if lacking else ProblemKind.STALE
+        yield Problem(kind, REFLOG_NAME, "is not the one that the manifest names in Y")
+    for message in lacking:
+        yield Problem(ProblemKind.REFLOG, REFLOG_NAME, message)
+
+
+def _lacking(data: bytes, manifest: Manifest) -> Iterator[str]:
+    """What the reflog should have and has not."""
     try:
         with Reflog.parse(data, manifest.repository) as reflog:
             fields = {"C": manifest.root_hash, "X": manifest.certificate, "H": manifest.history, "M": manifest.metainfo}
             for field, content in fields.items():
                 if content is not None and content not in reflog:
-                    yield Problem(ProblemKind.REFLOG, REFLOG_NAME, f"does not list the manifest's {field}, {content}")
+                    yield f"does not list the manifest's {field}, {content}"
     except FormatError as exc:
-        yield Problem(ProblemKind.REFLOG, REFLOG_NAME, str(exc))
+        yield str(exc)
 
 
 def _tags(manifest: Manifest, history: History) -> Iterator[Problem]:

@@ -12,6 +12,8 @@ class ProblemKind(StrEnum):
     WHITELIST = "whitelist"
     METAINFO = "metainfo"
     REFLOG = "reflog"
+    STALE = "stale-reflog"
+    """The reflog is complete, but not yet the one that the manifest names: a change was interrupted."""
     HISTORY = "history"
     CATALOG = "catalog"
     MISSING = "missing"
@@ -27,6 +29,7 @@ _ADVICE: Final = {
     ProblemKind.WHITELIST: "sign the whitelist again",
     ProblemKind.METAINFO: "bring the object back from a replica or a backup",
     ProblemKind.REFLOG: "the next change of the repository writes it anew; add or remove a tag to have it now",
+    ProblemKind.STALE: "nothing is lost, and the next change of the repository puts it right",
     ProblemKind.HISTORY: "remove or move the tag; a lost tag database can come back from a replica or a backup",
     ProblemKind.CATALOG: "publish a change below this path, or roll back to a revision that passes",
     ProblemKind.MISSING: "bring the object back from a replica or a backup, or publish the content again",
@@ -51,7 +54,7 @@ class Problem:
     @property
     def is_harmless(self) -> bool:
         """Whether no client will ever notice."""
-        return self.kind is ProblemKind.UNREFERENCED
+        return self.kind in {ProblemKind.UNREFERENCED, ProblemKind.STALE}
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message} ({self.kind}; {self.advice})"

@@ -44,6 +44,7 @@ from softman.cvmfs.store.posix import (
 
 LOCK_NAME: Final = ".cvmfs_softman.lock"
 
+_TEMPORARY = ".tmp-"
 _READ = os.O_RDONLY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -232,8 +233,14 @@ class LocalStore:
         return oldest_area(self.staging_root)
 
     def sweep_staged(self, older_than: float) -> int:
-        """See ``StagedStore.sweep_staged``."""
-        return sweep_areas(self.staging_root, older_than)
+        """See ``StagedStore.sweep_staged``; so do temporary files that crashes left beside the manifest."""
+        removed = sweep_areas(self.staging_root, older_than)
+        for path in self.root.glob(_TEMPORARY + "*"):
+            with suppress(OSError):  # gone meanwhile, or another user's: the next sweep sees
+                if path.lstat().st_mtime < older_than:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def _path(self, name: str) -> Path:
         return self.root / check_name(name)
@@ -274,7 +281,7 @@ class LocalStore:
     def _temporary(self, target: Path) -> Iterator[tuple[int, Path]]:
         """A new file on the file system of ``target``, to be renamed; removed again when it was not."""
         directory = target.parent if target.parent == self.root else self.staging_root
-        temporary = directory / f".tmp-{secrets.token_hex(12)}"
+        temporary = directory / f"{_TEMPORARY}{secrets.token_hex(12)}"
         descriptor = os.open(temporary, _CREATE, _FILE_MODE)
         try:
             yield descriptor, temporary

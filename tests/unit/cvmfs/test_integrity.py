@@ -82,7 +82,7 @@ def test_what_the_stock_collector_leaves(load_repository: "Callable[[str], Fixtu
         reflog.remove(next(reflog.references()).hash)
         store.put(REFLOG_NAME, reflog.to_bytes())
     kinds = {problem.kind for problem in check()}
-    assert kinds == {ProblemKind.REFLOG, ProblemKind.UNREFERENCED}  # Y is stale, and revision 0 has nobody now
+    assert kinds == {ProblemKind.STALE, ProblemKind.UNREFERENCED}  # Y is stale, and revision 0 has nobody now
 
 
 def test_ours_pass_after_everything(workshop: Workshop) -> None:
