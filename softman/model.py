@@ -343,6 +343,8 @@ class RepositoryStatus:
     revision: int | None = None
     links: tuple[LinkProgress, ...] = ()
     pending: int = 0
+    progress: SyncProgress | None = None
+    """Of the sync under way, None when there is none."""
     last: SyncReport | None = None
     refusals: tuple[Refusal, ...] = ()
 
@@ -365,13 +367,13 @@ class CommitRequest:
     new_root_hash: str
     key_id: str
     signature: str
+    configuration: str | None = None
+    """The bucket's configuration, to be kept as the last good one; None when it did not change."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitAnswer:
     """What stratum 0 says: ``committed`` with the new revision, or not, with the base that is current now."""
-    progress: SyncProgress | None = None
-    """Of the sync under way, None when there is none."""
 
     committed: bool
     current: Base
@@ -396,8 +398,6 @@ class DeadLetter:
     queue: str
     """Where it came from and would go back to; empty when that is not known."""
     task: str
-    configuration: str | None = None
-    """The bucket's configuration, to be kept as the last good one; None when it did not change."""
     """The task's name; empty for a notification of the object store and for what is no task."""
     task_id: str
     arguments: str

@@ -81,8 +81,6 @@ class SyncSettings(_Section):
     """A publish task commits so many slices at most, then queues itself again (decision 8)."""
     turn_seconds: float = Field(default=300.0, gt=0)
     commit_timeout: float = Field(default=120.0, gt=0)
-
-
     links_anywhere: bool = False
     """Let symbolic links lead out of their repository."""
     unpack: bool = True
@@ -93,6 +91,8 @@ class SyncSettings(_Section):
     """A catalog with more entries is split, as far as its directories allow."""
     catalog_min_entries: int = Field(default=1000, ge=3)
     """A catalog that was split off is merged back when it has fewer entries."""
+
+
 class ArchiveSettings(_Section):
     """What one archive in a bucket may hold; one with more is refused as a whole."""
 

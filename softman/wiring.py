@@ -41,16 +41,16 @@ from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.store.http import HttpStore
 from softman.cvmfs.store.local import LocalStore
+from softman.cvmfs.transaction import Balance
 from softman.errors import InvalidInput, NotFound
 from softman.model import RepositoryName
-from softman.services.connector import Connector
-from softman.cvmfs.transaction import Balance
-from softman.services.publisher import Publisher, TurnLimits
-from softman.services.status import Status
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.configuration import as_folder
-from softman.services.stratum0 import Stratum0
+from softman.services.connector import Connector
 from softman.services.mapping import SiteRules
+from softman.services.publisher import Publisher, TurnLimits
+from softman.services.status import Status
+from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
 from softman.settings import S3Credential, Settings
 
@@ -115,7 +115,10 @@ def publisher(settings: Settings, door: CommitDoor) -> Publisher:
             seconds=sync.turn_seconds,
             threads=sync.fetch_threads,
             lease_seconds=sync.lease_seconds,
+            balance=Balance(sync.catalog_max_entries, min(sync.catalog_min_entries, sync.catalog_max_entries // 2)),
         ),
+        site=SiteRules(sync.links_anywhere, sync.unpack, tuple(map(as_folder, sync.unpack_below))),
+        archives=ArchiveLimits(**settings.archives.model_dump()),
         clock=_now,
     )
 
@@ -144,10 +147,7 @@ def public_key(settings: Settings, name: RepositoryName) -> bytes:
         NotFound: there is no such repository, or it has no keys yet.
         ServiceUnavailable: the vault does not answer.
     """
-            balance=Balance(sync.catalog_max_entries, min(sync.catalog_min_entries, sync.catalog_max_entries // 2)),
     vault, registry = _vault(settings, Role.PUBLISHER)
-        site=SiteRules(sync.links_anywhere, sync.unpack, tuple(map(as_folder, sync.unpack_below))),
-        archives=ArchiveLimits(**settings.archives.model_dump()),
     record = registry.get(name)
     keys = vault.read_owner_keys(record.owner, name) if record is not None else None
     if keys is None:

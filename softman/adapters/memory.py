@@ -368,6 +368,7 @@ class MemoryRecords:
         self._links: dict[RepositoryName, dict[Link, LinkProgress]] = {}
         self._reports: dict[str, SyncReport] = {}
         self._refusals: dict[RepositoryName, dict[str, Refusal]] = {}
+        self._progress: dict[RepositoryName, SyncProgress] = {}
         self._lock = threading.Lock()
 
     def flush(self) -> None:
@@ -376,6 +377,7 @@ class MemoryRecords:
             self._links.clear()
             self._reports.clear()
             self._refusals.clear()
+            self._progress.clear()
 
     def set_link(self, repository: RepositoryName, progress: LinkProgress) -> None:
         """See ``Records.set_link``."""
@@ -392,16 +394,26 @@ class MemoryRecords:
         """See ``Records.set_report``."""
         with self._lock:
             self._reports[report.repository] = cut_report(report)
-        self._progress: dict[RepositoryName, SyncProgress] = {}
 
     def last_report(self, repository: RepositoryName) -> SyncReport | None:
         """See ``Records.last_report``."""
         with self._lock:
             return self._reports.get(str(repository))
 
+    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
+        """See ``Records.set_progress``."""
+        with self._lock:
+            self._progress.pop(repository, None)
+            if progress is not None:
+                self._progress[repository] = progress
+
+    def progress(self, repository: RepositoryName) -> SyncProgress | None:
+        """See ``Records.progress``."""
+        with self._lock:
+            return self._progress.get(repository)
+
     def refusals(self, repository: RepositoryName) -> list[Refusal]:
         """See ``Records.refusals``."""
-            self._progress.clear()
         with self._lock:
             found = self._refusals.get(repository, {})
             return [found[key] for key in sorted(found)]
@@ -415,15 +427,3 @@ class MemoryRecords:
                 if each.key in kept or len(kept) < MAX_REFUSALS:
                     kept[each.key] = replace(each, reason=each.reason[:MAX_TEXT])
             self._refusals[repository] = kept
-    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
-        """See ``Records.set_progress``."""
-        with self._lock:
-            self._progress.pop(repository, None)
-            if progress is not None:
-                self._progress[repository] = progress
-
-    def progress(self, repository: RepositoryName) -> SyncProgress | None:
-        """See ``Records.progress``."""
-        with self._lock:
-            return self._progress.get(repository)
-

@@ -20,9 +20,9 @@ from softman.model import (
     RegistryRecord,
     RepositoryName,
     Scope,
+    SyncProgress,
     SyncReport,
 )
-    SyncProgress,
 
 
 class ObjectBody(Protocol):
@@ -191,6 +191,12 @@ class Records(Protocol):
     def last_report(self, repository: RepositoryName) -> SyncReport | None:
         """The last sync, or None."""
 
+    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
+        """Record how far the sync under way is; None when there is none any more."""
+
+    def progress(self, repository: RepositoryName) -> SyncProgress | None:
+        """How far the sync under way is, or None. One whose worker died is forgotten after some minutes."""
+
     def refusals(self, repository: RepositoryName) -> list[Refusal]:
         """Keys refused at present, sorted."""
 
@@ -207,12 +213,6 @@ class CommitDoor(Protocol):
         Raises:
             ServiceUnavailable: no answer in time; the commit may or may not have happened.
             CandidateRefused: stratum 0 will not sign it; the message says why.
-    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
-        """Record how far the sync under way is; None when there is none any more."""
-
-    def progress(self, repository: RepositoryName) -> SyncProgress | None:
-        """How far the sync under way is, or None. One whose worker died is forgotten after some minutes."""
-
         """
 
 

@@ -61,6 +61,7 @@ class Status:
             revision=self._revision(name),
             links=tuple(self._records.links(name)),
             pending=self._pending.count(name),
+            progress=self._records.progress(name),
             last=self._records.last_report(name),
             refusals=tuple(self._records.refusals(name)),
         )
@@ -70,4 +71,3 @@ class Status:
             return self._open_reader(name).manifest().revision
         except (CvmfsError, SoftmanError):
             return None  # not made yet, or not reachable: the rest of the answer still helps
-            progress=self._records.progress(name),
