@@ -80,6 +80,8 @@ class SyncSettings(_Section):
     turn_slices: int = Field(default=20, ge=1)
     """A publish task commits so many slices at most, then queues itself again (decision 8)."""
     turn_seconds: float = Field(default=300.0, gt=0)
+    owner_turns: int = Field(default=4, ge=1)
+    """So many repositories of one owner are worked on at the same time, interactive work and full syncs each."""
     commit_timeout: float = Field(default=120.0, gt=0)
     links_anywhere: bool = False
     """Let symbolic links lead out of their repository."""

@@ -7,6 +7,7 @@ building need no running service.
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from softman.adapters.circuit import Circuit, GuardedStore, guarded
@@ -21,6 +22,7 @@ from softman.adapters.ports import (
     PendingKeys,
     Records,
     Registry,
+    TurnStates,
 )
 from softman.adapters.records import RedisRecords
 from softman.adapters.redis_client import redis_client
@@ -30,6 +32,7 @@ from softman.adapters.s3_client import S3Access
 from softman.adapters.s3_connector import S3Connector
 from softman.adapters.s3_objects import THREADS, S3Objects
 from softman.adapters.s3_store import S3Place, S3Store
+from softman.adapters.turn_states import RedisTurnStates
 from softman.adapters.vault import VaultKeys
 from softman.adapters.vault_layout import Role
 from softman.adapters.vault_session import VaultSession
@@ -52,6 +55,7 @@ from softman.services.publisher import Publisher, TurnLimits
 from softman.services.status import Status
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
+from softman.services.turns import KeysOnly, Turns
 from softman.settings import S3Credential, Settings
 
 _READERS = 256
@@ -96,15 +100,40 @@ def stratum0(settings: Settings) -> Stratum0:
     )
 
 
-def publisher(settings: Settings, door: CommitDoor) -> Publisher:
+@cache
+def turn_states(settings: Settings) -> TurnStates:
+    """What is remembered between turns, in Redis."""
+    states = RedisTurnStates(
+        redis_client(settings.redis_url.get_secret_value()), lease_seconds=settings.sync.lease_seconds
+    )
+    return guarded(states, _circuit(settings, "Redis"))
+
+
+def turns(settings: Settings, door: CommitDoor, *, interactive: bool) -> Turns:
+    """The turns of publishers; ``interactive`` ones leave full syncs to others."""
+    _, registry = _vault(settings, Role.PUBLISHER)
+    return Turns(
+        publisher(settings, door, interactive=interactive),
+        registry,
+        pending(settings),
+        turn_states(settings),
+        most=settings.sync.owner_turns,
+        lease_seconds=settings.sync.lease_seconds,
+        clock=_now,
+        interactive=interactive,
+    )
+
+
+def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False) -> Publisher:
     """What publishers do, with their role in the vault and their read-only credential for buckets."""
     vault, registry = _vault(settings, Role.PUBLISHER)
+    keys = pending(settings)
     sync = settings.sync
     return Publisher(
         vault=vault,
         registry=registry,
         buckets=_buckets(settings),
-        pending=pending(settings),
+        pending=cast("PendingKeys", KeysOnly(keys)) if interactive else keys,
         records=records(settings),
         door=door,
         open_reader=lambda name, public_key: _reader(settings.cvmfs.url, name, public_key),
@@ -137,6 +166,8 @@ def status(settings: Settings) -> Status:
         pending=pending(settings),
         url=settings.cvmfs.url,
         open_reader=lambda name: reader(settings, name),
+        states=turn_states(settings),
+        clockwork=clockwork(settings),
     )
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from celery import Celery
+from celery import Celery, current_task
 from celery._state import get_current_app
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 
@@ -134,6 +134,14 @@ def worker_application() -> Celery[Any]:
     """The Celery application whose worker runs this process."""
     app: Celery[Any] = get_current_app()
     return app
+
+
+def message_queue() -> str:
+    """The queue that the message of the present task came from; empty outside of a worker's task."""
+    request = getattr(current_task, "request", None)
+    if request is None or request.called_directly or request.is_eager:
+        return ""
+    return _queue_of(request, BODIES[current_task.name].spec)
 
 
 def delay_before(attempt: int, longest: float) -> int:

@@ -1,10 +1,12 @@
 """Pools ``publisher`` and ``publisher.bulk``: what buckets hold becomes what repositories show."""
 
 from softman import wiring
+from softman.adapters.ports import CommitDoor
 from softman.errors import SoftmanError
 from softman.log import get_logger
 from softman.model import Link, LinkState, RepositoryName, Turn
 from softman.services.publisher import Publisher
+from softman.services.turns import Turns
 from softman.tasks.catalogue import (
     ATTACH_PUBLISHER,
     BULK,
@@ -18,15 +20,25 @@ from softman.tasks.catalogue import (
     RESYNC,
 )
 from softman.tasks.client import CeleryCommitDoor
-from workers.base import sender, set_link, settings, task, worker_application
+from workers.base import message_queue, sender, set_link, settings, task, worker_application
 from workers.pool import WorkerApp
 
+CROWDED_SECONDS = 3.0
+"""How soon an owner with too many turns is looked at again."""
 _log = get_logger(__name__)
 
 
 def _publisher() -> Publisher:
-    door = CeleryCommitDoor(worker_application(), settings().sync.commit_timeout)
-    return wiring.publisher(settings(), door)
+    return wiring.publisher(settings(), _door())
+
+
+def _turns() -> Turns:
+    """For a message from the interactive queue those that leave full syncs to the bulk queue."""
+    return wiring.turns(settings(), _door(), interactive=message_queue() == PUBLISHER)
+
+
+def _door() -> CommitDoor:
+    return CeleryCommitDoor(worker_application(), settings().sync.commit_timeout)
 
 
 @task(ATTACH_PUBLISHER, link=Link.ATTACH_PUBLISHER, chained=True, retries=30, keep_result=True)
@@ -38,7 +50,7 @@ def attach_publisher(repository: RepositoryName) -> str:
 @task(FIRST_SYNC, link=Link.FIRST_SYNC, chained=True, retries=30, keep_result=True)
 def first_sync(repository: RepositoryName) -> str | None:
     """Publish what the bucket already holds; a large one takes several tasks, and the last of them ends the link."""
-    turn = _publisher().sync_everything(repository)
+    turn = _turns().sync_everything(repository)
     _follow_up(repository, turn)
     return None if turn.again else _in_words(turn)
 
@@ -46,7 +58,7 @@ def first_sync(repository: RepositoryName) -> str | None:
 @task(PUBLISH_CHANGES)
 def publish_changes(repository: RepositoryName) -> None:
     """Publish the pending keys."""
-    turn = _publisher().publish_changes(repository)
+    turn = _turns().publish_changes(repository)
     _follow_up(repository, turn)
     if turn.revision is not None and not turn.again:
         _end_first_sync(repository, turn)
@@ -55,7 +67,7 @@ def publish_changes(repository: RepositoryName) -> None:
 @task(RESYNC, keep_result=True)
 def resync(repository: RepositoryName) -> str:
     """The full difference between bucket and repository, now."""
-    turn = _publisher().sync_everything(repository)
+    turn = _turns().sync_everything(repository)
     _follow_up(repository, turn)
     return _in_words(turn)
 
@@ -85,13 +97,13 @@ def reconcile_repository(repository: RepositoryName) -> None:
     if Link.FIRST_SYNC in unfinished:
         send.send(FIRST_SYNC, str(repository))
         return
-    _follow_up(repository, _publisher().sync_everything(repository))
+    _follow_up(repository, _turns().sync_everything(repository))
 
 
 @task(DRAIN, retries=0, dead_letter=False)
 def drain() -> None:
     """Queue ``publish_changes`` where keys are pending and nobody holds the lease."""
-    names = _publisher().waiting()
+    names = _turns().waiting()
     send = sender()
     for name in names:
         send.send(PUBLISH_CHANGES, str(name))
@@ -100,9 +112,10 @@ def drain() -> None:
 
 
 def _follow_up(repository: RepositoryName, turn: Turn) -> None:
-    """Queue the rest of the work; a full sync goes behind the interactive work."""
+    """Queue the rest of the work; a full sync goes behind the interactive work, a crowded owner's a little later."""
     if turn.again:
-        sender().send(PUBLISH_CHANGES, str(repository), queue=BULK if turn.bulk else None)
+        later = CROWDED_SECONDS if turn.crowded else 0.0
+        sender().send(PUBLISH_CHANGES, str(repository), queue=BULK if turn.bulk else None, countdown=later)
 
 
 def _in_words(turn: Turn) -> str:

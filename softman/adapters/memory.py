@@ -25,7 +25,6 @@ from softman.model import (
     Refusal,
     RepositoryName,
     Scope,
-    SyncProgress,
     SyncReport,
 )
 
@@ -76,12 +75,11 @@ class MemoryBuckets:
         """See ``BucketReader.owner``."""
         return self._get(bucket).owner
 
-    def list_objects(self, bucket: str, prefix: str, after: str = "") -> Iterator[BucketObject]:
+    def list_objects(self, bucket: str, prefix: str) -> Iterator[BucketObject]:
         """See ``BucketReader.list_objects``; objects that change while iterating are shown as they were or are."""
         with self._lock:
             found = dict(self._get(bucket).objects)
-        keys = (key for key in sorted(found) if key.startswith(prefix) and key > after)
-        yield from (replace(found[key][0], metadata={}) for key in keys)
+        yield from (replace(found[key][0], metadata={}) for key in sorted(found) if key.startswith(prefix))
 
     def head(self, bucket: str, key: str) -> BucketObject | None:
         """See ``BucketReader.head``."""
@@ -192,6 +190,7 @@ class _Waiting:
     lease: str = ""
     lease_ends: float = 0.0
     queued_ends: float = 0.0
+    stranger_ends: float = 0.0
     epoch: bool = False
     mark: str = ""
 
@@ -246,8 +245,10 @@ class MemoryPendingKeys:
             if not keys:
                 return False
             this = self._of(repository)
-            this.pending |= keys
             now = self._clock()
+            if this.stranger_ends > now:
+                return False
+            this.pending |= keys
             return not this.holder(now) and this.claim(now, self._queued_seconds)
 
     def add_many(self, changes: dict[RepositoryName, frozenset[str]]) -> list[RepositoryName]:
@@ -294,6 +295,15 @@ class MemoryPendingKeys:
             this.flight |= taken
             return Keys(taken) if taken else None
 
+    def take_keys(self, lease: Lease, repository: RepositoryName, limit: int) -> Keys | None:
+        """See ``PendingKeys.take_keys``."""
+        with self._lock:
+            this = self._held(lease, repository)
+            taken = frozenset(sorted(this.pending)[:limit])
+            this.pending -= taken
+            this.flight |= taken
+            return Keys(taken) if taken else None
+
     def done(self, lease: Lease, repository: RepositoryName, scope: Scope) -> None:
         """See ``PendingKeys.done``."""
         with self._lock:
@@ -309,7 +319,19 @@ class MemoryPendingKeys:
         """See ``PendingKeys.need_everything``."""
         with self._lock:
             this = self._of(repository)
-            this.epoch, this.mark = False, ""
+            this.epoch, this.mark, this.stranger_ends = False, "", 0.0
+
+    def is_whole(self, repository: RepositoryName) -> bool:
+        """See ``PendingKeys.is_whole``."""
+        with self._lock:
+            return self._of(repository).epoch
+
+    def forget(self, repository: RepositoryName, seconds: float) -> None:
+        """See ``PendingKeys.forget``."""
+        with self._lock:
+            this = self._of(repository)
+            this.pending, this.flight, this.mark, this.queued_ends = set(), set(), "", 0.0
+            this.stranger_ends = self._clock() + seconds
 
     def give_back(self, lease: Lease, repository: RepositoryName) -> None:
         """See ``PendingKeys.give_back``."""
@@ -368,7 +390,6 @@ class MemoryRecords:
         self._links: dict[RepositoryName, dict[Link, LinkProgress]] = {}
         self._reports: dict[str, SyncReport] = {}
         self._refusals: dict[RepositoryName, dict[str, Refusal]] = {}
-        self._progress: dict[RepositoryName, SyncProgress] = {}
         self._lock = threading.Lock()
 
     def flush(self) -> None:
@@ -377,7 +398,6 @@ class MemoryRecords:
             self._links.clear()
             self._reports.clear()
             self._refusals.clear()
-            self._progress.clear()
 
     def set_link(self, repository: RepositoryName, progress: LinkProgress) -> None:
         """See ``Records.set_link``."""
@@ -399,18 +419,6 @@ class MemoryRecords:
         """See ``Records.last_report``."""
         with self._lock:
             return self._reports.get(str(repository))
-
-    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
-        """See ``Records.set_progress``."""
-        with self._lock:
-            self._progress.pop(repository, None)
-            if progress is not None:
-                self._progress[repository] = progress
-
-    def progress(self, repository: RepositoryName) -> SyncProgress | None:
-        """See ``Records.progress``."""
-        with self._lock:
-            return self._progress.get(repository)
 
     def refusals(self, repository: RepositoryName) -> list[Refusal]:
         """See ``Records.refusals``."""

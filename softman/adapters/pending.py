@@ -79,6 +79,11 @@ class RedisPendingKeys:
             return Everything()
         return Keys(frozenset(map(to_text, taken))) if taken else None
 
+    def take_keys(self, lease: Lease, repository: RepositoryName, limit: int) -> Keys | None:
+        """See ``PendingKeys.take_keys``."""
+        taken = self._fenced(lua.TAKE_KEYS, lease, repository, [limit], "take pending keys")
+        return Keys(frozenset(map(to_text, taken))) if taken else None
+
     def done(self, lease: Lease, repository: RepositoryName, scope: Scope) -> None:
         """See ``PendingKeys.done``.
 
@@ -94,6 +99,14 @@ class RedisPendingKeys:
     def need_everything(self, repository: RepositoryName) -> None:
         """See ``PendingKeys.need_everything``."""
         self._run(lua.NEED_EVERYTHING, repository, [], "ask for a full sync")
+
+    def is_whole(self, repository: RepositoryName) -> bool:
+        """See ``PendingKeys.is_whole``."""
+        return bool(self._run(lua.IS_WHOLE, repository, [], "look whether a full sync is due"))
+
+    def forget(self, repository: RepositoryName, seconds: float) -> None:
+        """See ``PendingKeys.forget``."""
+        self._run(lua.FORGET, repository, [max(1, round(seconds * 1000))], "forget pending keys")
 
     def give_back(self, lease: Lease, repository: RepositoryName) -> None:
         """See ``PendingKeys.give_back``.

@@ -9,13 +9,14 @@ KEYS[3] flight     set of object keys that the holder has taken
 KEYS[4] queued     there is a publish task in the queue (who said so), with a time to live
 KEYS[5] epoch      the repository was synced in full since the last flush; without it the scope is everything
 KEYS[6] mark       provisional epoch: token of the holder whose full sync is under way
+KEYS[7] stranger   there is no such repository, so its keys are not taken in; with a time to live
 ======= ========== =================================================================================================
 
 Sets are moved in portions because a Lua call takes a few thousand arguments only. ``BUSY`` (-1) answers a holder whose
 lease is lost.
 """
 
-KEY_NAMES = ("lease", "pending", "flight", "queued", "epoch", "mark")
+KEY_NAMES = ("lease", "pending", "flight", "queued", "epoch", "mark", "stranger")
 BUSY = -1
 EVERYTHING = 1
 
@@ -43,6 +44,7 @@ redis.call('DEL', KEYS[6])
 ADD = (
     _CLAIM
     + """
+if redis.call('EXISTS', KEYS[7]) == 1 then return 0 end
 for first = 3, #ARGV, 1000 do
   redis.call('SADD', KEYS[2], unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
@@ -87,6 +89,18 @@ return taken
 )
 """token, limit -> 1 for everything, or the keys taken."""
 
+TAKE_KEYS = (
+    _FENCE
+    + """
+local taken = redis.call('SPOP', KEYS[2], ARGV[2])
+for first = 1, #taken, 1000 do
+  redis.call('SADD', KEYS[3], unpack(taken, first, math.min(first + 999, #taken)))
+end
+return taken
+"""
+)
+"""token, limit -> the keys taken, whether or not everything is asked for."""
+
 DONE_KEYS = (
     _FENCE
     + """
@@ -109,7 +123,16 @@ return 0
 """
 )
 
-NEED_EVERYTHING = "redis.call('DEL', KEYS[5], KEYS[6]) return 0"
+NEED_EVERYTHING = "redis.call('DEL', KEYS[5], KEYS[6], KEYS[7]) return 0"
+
+FORGET = """
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[6])
+redis.call('SET', KEYS[7], '', 'PX', ARGV[1])
+return 0
+"""
+"""ttl. Not the lease: whoever holds it lets go by itself."""
+
+IS_WHOLE = "return redis.call('EXISTS', KEYS[5])"
 
 GIVE_BACK = _FENCE + _RETURN_FLIGHT + "return 0"
 

@@ -13,14 +13,16 @@ from softman.model import (
     CommitAnswer,
     CommitRequest,
     DeadLetter,
+    Failure,
     Fate,
+    Keys,
     LinkProgress,
     Owner,
     Refusal,
     RegistryRecord,
     RepositoryName,
     Scope,
-    SyncProgress,
+    Stranger,
     SyncReport,
 )
 
@@ -46,14 +48,8 @@ class BucketReader(Protocol):
     def owner(self, bucket: str) -> str:
         """The uid of the bucket's owner."""
 
-    def list_objects(self, bucket: str, prefix: str, after: str = "") -> Iterator[BucketObject]:
-        """All objects below ``prefix`` in the order of S3 (UTF-8 bytes of the key), without metadata.
-
-        Args:
-            bucket: the bucket's name.
-            prefix: what their keys begin with.
-            after: only keys that come after this one.
-        """
+    def list_objects(self, bucket: str, prefix: str) -> Iterator[BucketObject]:
+        """All objects below ``prefix`` in the order of S3 (UTF-8 bytes of the key), without metadata."""
 
     def head(self, bucket: str, key: str) -> BucketObject | None:
         """The object with its metadata, or None when there is none."""
@@ -154,6 +150,13 @@ class PendingKeys(Protocol):
             Busy: the lease is lost.
         """
 
+    def take_keys(self, lease: Lease, repository: RepositoryName, limit: int) -> Keys | None:
+        """Like ``take``, but never everything: the keys that are pending, though a full sync may be due as well.
+
+        Raises:
+            Busy: the lease is lost.
+        """
+
     def done(self, lease: Lease, repository: RepositoryName, scope: Scope) -> None:
         """What ``take`` gave is published.
 
@@ -162,6 +165,12 @@ class PendingKeys(Protocol):
 
     def need_everything(self, repository: RepositoryName) -> None:
         """Forget that the repository is known in full: the next ``take``, whoever asks, is ``Everything``."""
+
+    def is_whole(self, repository: RepositoryName) -> bool:
+        """Whether the repository is known in full; otherwise ``take`` gives ``Everything``."""
+
+    def forget(self, repository: RepositoryName, seconds: float) -> None:
+        """There is no such repository: forget its keys, and take none in for so long, or until ``need_everything``."""
 
     def give_back(self, lease: Lease, repository: RepositoryName) -> None:
         """Keys in flight are pending again (publishing failed); nothing happens when there are none."""
@@ -190,12 +199,6 @@ class Records(Protocol):
 
     def last_report(self, repository: RepositoryName) -> SyncReport | None:
         """The last sync, or None."""
-
-    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
-        """Record how far the sync under way is; None when there is none any more."""
-
-    def progress(self, repository: RepositoryName) -> SyncProgress | None:
-        """How far the sync under way is, or None. One whose worker died is forgotten after some minutes."""
 
     def refusals(self, repository: RepositoryName) -> list[Refusal]:
         """Keys refused at present, sorted."""
@@ -253,3 +256,25 @@ class Clockwork(Protocol):
 
     def beats(self) -> dict[str, float]:
         """Beats that were alive lately, and how many seconds ago."""
+
+
+class TurnStates(Protocol):
+    """What is remembered between turns of publishers. A cache: losing it makes them try again sooner."""
+
+    def set_failure(self, repository: RepositoryName, failure: Failure | None) -> None:
+        """Record that turns of a repository fail for good, or no longer."""
+
+    def failure(self, repository: RepositoryName) -> Failure | None:
+        """Why turns of a repository fail at present, or None."""
+
+    def add_stranger(self, stranger: Stranger) -> None:
+        """Record a bucket whose events are refused; the last of each bucket, a bounded number of buckets."""
+
+    def strangers(self) -> list[Stranger]:
+        """Buckets whose events were refused during the last day, sorted by name."""
+
+    def enter(self, owner: str, most: int) -> Lease | None:
+        """Take one of the ``most`` places that an owner's turns have at the same time; None when none is free."""
+
+    def leave(self, owner: str, place: Lease) -> None:
+        """Give a place back."""

@@ -3,7 +3,7 @@
 import click
 
 from softman.cli.failures import WaitedTooLong
-from softman.cli.output import Output, size, when
+from softman.cli.output import Output, size, warn, when
 from softman.cli.session import Session, common_options, looks, pass_session
 from softman.cli.waiting import Chain, links_of
 from softman.model import Kind, LinkState, Owner, RepositoryName, RepositoryStatus, SyncReport
@@ -68,6 +68,8 @@ def status(session: Session, repo: str | None) -> None:
         else:
             _show_one(output, described)
         return
+    for concern in answers.concerns():
+        warn(concern)
     repositories = answers.repositories()
     if output.as_json:
         for described in repositories:
@@ -130,16 +132,22 @@ def _asked(output: Output, name: RepositoryName, task_id: str) -> None:
 
 
 def _row(described: RepositoryStatus) -> tuple[str, ...]:
-    broken = next((link for link in described.links if link.state is LinkState.FAILED), None)
     return (
         str(described.name),
         described.owner.label,
-        f"stopped: {broken.link.value}" if broken else described.state.value,
+        _state(described),
         "-" if described.revision is None else str(described.revision),
         str(described.pending),
         str(len(described.refusals)),
         when(described.last.finished_at) if described.last else "-",
     )
+
+
+def _state(described: RepositoryStatus) -> str:
+    broken = next((link for link in described.links if link.state is LinkState.FAILED), None)
+    if broken is not None:
+        return f"stopped: {broken.link.value}"
+    return "not published" if described.failure is not None else described.state.value
 
 
 def _show_one(output: Output, described: RepositoryStatus) -> None:
@@ -156,6 +164,13 @@ def _show_one(output: Output, described: RepositoryStatus) -> None:
             ("last sync", _sync_in_words(described.last)),
         ]
     )
+    if described.failure is not None:
+        failure = described.failure
+        output.line()
+        output.line(
+            f"not published since {when(failure.since)} UTC, {failure.times} attempts: {failure.reason}; "
+            f"tried again at {when(failure.again_at)} UTC, or by softman resync {described.name.label}"
+        )
     if described.links:
         output.line()
         rows = [(link.link.value, link.state.value, when(link.at), link.detail) for link in described.links]

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
-from softman.adapters.ports import PendingKeys, Records, Registry
+from softman.adapters.ports import Clockwork, PendingKeys, Records, Registry, TurnStates
 from softman.cvmfs.errors import CvmfsError
 from softman.cvmfs.reader import RepositoryReader
 from softman.errors import NotFound, SoftmanError
 from softman.model import RegistryRecord, RepositoryName, RepositoryStatus
+
+BEAT_SECONDS = 60.0
+"""So long after the last sign of life of any beat one is missed."""
 
 
 class Status:
@@ -18,6 +21,8 @@ class Status:
         pending: how much is waiting.
         url: base URL of the repositories, as clients read them.
         open_reader: a verifying reader of a repository.
+        states: why turns fail; not told when None.
+        clockwork: which beats run; not told when None.
     """
 
     def __init__(
@@ -27,12 +32,28 @@ class Status:
         pending: PendingKeys,
         url: str,
         open_reader: Callable[[RepositoryName], RepositoryReader],
+        *,
+        states: TurnStates | None = None,
+        clockwork: Clockwork | None = None,
     ) -> None:
         self._registry = registry
         self._records = records
         self._pending = pending
         self._url = url.rstrip("/")
         self._open_reader = open_reader
+        self._states = states
+        self._clockwork = clockwork
+
+    def concerns(self) -> list[str]:
+        """What an administrator should look at, in words: a missing beat, buckets whose events are refused."""
+        found = []
+        if self._clockwork is not None:
+            ages = self._clockwork.beats().values()
+            if min(ages, default=BEAT_SECONDS + 1) > BEAT_SECONDS:
+                found.append("no beat runs: nothing is reconciled, drained or signed anew by itself")
+        strangers = self._states.strangers() if self._states is not None else []
+        found += [f"events of the bucket {each.bucket} are refused: {each.reason}" for each in strangers]
+        return found
 
     def repositories(self) -> list[RepositoryStatus]:
         """Every repository, sorted by name."""
@@ -61,9 +82,9 @@ class Status:
             revision=self._revision(name),
             links=tuple(self._records.links(name)),
             pending=self._pending.count(name),
-            progress=self._records.progress(name),
             last=self._records.last_report(name),
             refusals=tuple(self._records.refusals(name)),
+            failure=self._states.failure(name) if self._states is not None else None,
         )
 
     def _revision(self, name: RepositoryName) -> int | None:

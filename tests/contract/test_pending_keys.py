@@ -478,3 +478,36 @@ def test_a_wrong_url_is_invalid_and_not_repeated() -> None:
     with pytest.raises(InvalidInput) as caught:
         redis_client("amqp://user:hidden@host")
     assert "hidden" not in str(caught.value)
+
+
+def test_keys_can_be_taken_before_everything(world: World, name: RepositoryName) -> None:
+    pending = world.pending()
+    pending.add(name, frozenset({"cvmfs/a", "cvmfs/b"}))
+    lease = held(pending, name)
+    assert not pending.is_whole(name)
+    scope = pending.take_keys(lease, name, 10)
+    assert scope == Keys(frozenset({"cvmfs/a", "cvmfs/b"}))
+    pending.done(lease, name, scope)
+    assert pending.take_keys(lease, name, 10) is None
+    pending.started(name)
+    assert pending.release(lease, name)  # everything is still to be done
+    pending.started(name)
+    lease = held(pending, name)
+    everything = pending.take(lease, name, 10)
+    assert everything == Everything()
+    pending.done(lease, name, everything)
+    assert pending.is_whole(name)
+
+
+def test_what_is_no_repository_takes_no_keys_for_a_while(world: World, name: RepositoryName) -> None:
+    pending = world.pending()
+    pending.add(name, frozenset({"cvmfs/a"}))
+    pending.forget(name, 60)
+    assert pending.count(name) == 0
+    assert not pending.add(name, frozenset({"cvmfs/b"}))
+    assert pending.count(name) == 0
+    pending.need_everything(name)  # as soon as somebody syncs it, it is one
+    assert pending.add(name, frozenset({"cvmfs/c"}))
+    assert pending.count(name) == 1
+    pending.forget(name, 0.1)
+    until(lambda: pending.add(name, frozenset({"cvmfs/d"})))

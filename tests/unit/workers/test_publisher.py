@@ -18,6 +18,7 @@ from softman.tasks.catalogue import (
     RECONCILE_REPOSITORY,
 )
 from workers import publisher
+from workers.publisher import CROWDED_SECONDS
 
 NAME = RepositoryName("alice", "example.org")
 
@@ -42,6 +43,7 @@ class Service:
 
 def _use(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
     monkeypatch.setattr(publisher, "_publisher", lambda: service)
+    monkeypatch.setattr(publisher, "_turns", lambda: service)
 
 
 @pytest.mark.usefixtures("records")
@@ -51,8 +53,9 @@ def _use(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
     [
         (Turn(revision=2), None),
         (Turn(held_elsewhere=True), None),
-        (Turn(revision=2, again=True), {}),
-        (Turn(revision=2, again=True, bulk=True), {"queue": BULK}),
+        (Turn(revision=2, again=True), {"countdown": 0.0}),
+        (Turn(revision=2, again=True, bulk=True), {"queue": BULK, "countdown": 0.0}),
+        (Turn(again=True, crowded=True), {"countdown": CROWDED_SECONDS}),
     ],
 )
 def test_the_rest_of_the_work_is_asked_for(
