@@ -153,10 +153,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """What stratum 0 accepts in one repository."""
+    """What one repository may hold; stratum 0 accepts no more. Bytes are those of uncompressed content."""
 
     max_entries: int = 10_000_000
     max_bytes: int = 10 * 1024**4
+    max_object_bytes: int = 1024**4
+    """Of one object that is published as a file."""
+    max_archive_bytes: int = 64 * 1024**3
+    """Of one archive, as it lies in the bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,8 @@ class RegistryRecord:
     state: State = State.REQUESTED
     backend: str = "native"
     quotas: Quotas = field(default_factory=Quotas)
+    configuration: str = ""
+    """The last good ``cvmfs/.softman.toml`` of the bucket; empty when it has none."""
     version: int = 0
     """The version to compare and swap with; 0 means not stored yet."""
 
@@ -237,7 +243,29 @@ class Keys:
     keys: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The scope of a difference over a part of the bucket, or over all of it with more care.
+
+    Raises:
+        InvalidInput: the prefix is not one of published keys.
+    """
+
+    prefix: str = PUBLISHED_PREFIX
+    """Of the keys to compare, ``cvmfs/`` included."""
+    after: str = ""
+    """The last key that was compared before, when this goes on with a sync that was cut."""
+    verify: bool = False
+    """Read every object again and compare its content."""
+
+    def __post_init__(self) -> None:
+        if not self.prefix.startswith(PUBLISHED_PREFIX):
+            msg = f"{self.prefix[:80]!r} is no prefix of published keys: they begin with {PUBLISHED_PREFIX}"
+            raise InvalidInput(msg)
+
+
 Scope = Everything | Keys
+"""What pending keys ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +286,36 @@ class SyncReport:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncProgress:
+    """How far the sync under way is. Times are Unix times."""
+
+    repository: str
+    scope: str
+    """In words."""
+    started_at: float
+    at: float
+    compared: int = 0
+    """Objects and entries that were compared."""
+    objects: int = 0
+    """Objects that were looked at because they differ."""
+    bytes_read: int = 0
+    remaining: int | None = None
+    """Objects that are left, where that is known."""
+    revision: int | None = None
+    """The last revision that it committed."""
+
+    @property
+    def objects_per_second(self) -> float:
+        """The mean rate since the beginning."""
+        return self.objects / max(self.at - self.started_at, 0.001)
+
+    @property
+    def bytes_per_second(self) -> float:
+        """The mean rate since the beginning."""
+        return self.bytes_read / max(self.at - self.started_at, 0.001)
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What one publish task did: the syncs it made, and what should follow."""
 
@@ -272,6 +330,8 @@ class Turn:
     """Another worker has the lease and will do it."""
     crowded: bool = False
     """The owner has as many turns as may be: queue it again, a little later."""
+    rest: Part | None = None
+    """What is left of a sync of a part: queue it again with this scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +370,8 @@ class RepositoryStatus:
     revision: int | None = None
     links: tuple[LinkProgress, ...] = ()
     pending: int = 0
+    progress: SyncProgress | None = None
+    """Of the sync under way, None when there is none."""
     last: SyncReport | None = None
     refusals: tuple[Refusal, ...] = ()
     failure: Failure | None = None
@@ -334,6 +396,8 @@ class CommitRequest:
     new_root_hash: str
     key_id: str
     signature: str
+    configuration: str | None = None
+    """The bucket's configuration, to be kept as the last good one; None when it did not change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from softman.model import (
     Refusal,
     RepositoryName,
     Scope,
+    SyncProgress,
     SyncReport,
 )
 
@@ -75,11 +76,12 @@ class MemoryBuckets:
         """See ``BucketReader.owner``."""
         return self._get(bucket).owner
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[BucketObject]:
+    def list_objects(self, bucket: str, prefix: str, after: str = "") -> Iterator[BucketObject]:
         """See ``BucketReader.list_objects``; objects that change while iterating are shown as they were or are."""
         with self._lock:
             found = dict(self._get(bucket).objects)
-        yield from (replace(found[key][0], metadata={}) for key in sorted(found) if key.startswith(prefix))
+        keys = (key for key in sorted(found) if key.startswith(prefix) and key > after)
+        yield from (replace(found[key][0], metadata={}) for key in keys)
 
     def head(self, bucket: str, key: str) -> BucketObject | None:
         """See ``BucketReader.head``."""
@@ -390,6 +392,7 @@ class MemoryRecords:
         self._links: dict[RepositoryName, dict[Link, LinkProgress]] = {}
         self._reports: dict[str, SyncReport] = {}
         self._refusals: dict[RepositoryName, dict[str, Refusal]] = {}
+        self._progress: dict[RepositoryName, SyncProgress] = {}
         self._lock = threading.Lock()
 
     def flush(self) -> None:
@@ -398,6 +401,7 @@ class MemoryRecords:
             self._links.clear()
             self._reports.clear()
             self._refusals.clear()
+            self._progress.clear()
 
     def set_link(self, repository: RepositoryName, progress: LinkProgress) -> None:
         """See ``Records.set_link``."""
@@ -419,6 +423,18 @@ class MemoryRecords:
         """See ``Records.last_report``."""
         with self._lock:
             return self._reports.get(str(repository))
+
+    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
+        """See ``Records.set_progress``."""
+        with self._lock:
+            self._progress.pop(repository, None)
+            if progress is not None:
+                self._progress[repository] = progress
+
+    def progress(self, repository: RepositoryName) -> SyncProgress | None:
+        """See ``Records.progress``."""
+        with self._lock:
+            return self._progress.get(repository)
 
     def refusals(self, repository: RepositoryName) -> list[Refusal]:
         """See ``Records.refusals``."""

@@ -23,6 +23,7 @@ from softman.model import (
     RepositoryName,
     Scope,
     Stranger,
+    SyncProgress,
     SyncReport,
 )
 
@@ -48,8 +49,14 @@ class BucketReader(Protocol):
     def owner(self, bucket: str) -> str:
         """The uid of the bucket's owner."""
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[BucketObject]:
-        """All objects below ``prefix`` in the order of S3 (UTF-8 bytes of the key), without metadata."""
+    def list_objects(self, bucket: str, prefix: str, after: str = "") -> Iterator[BucketObject]:
+        """All objects below ``prefix`` in the order of S3 (UTF-8 bytes of the key), without metadata.
+
+        Args:
+            bucket: the bucket's name.
+            prefix: what their keys begin with.
+            after: only keys that come after this one.
+        """
 
     def head(self, bucket: str, key: str) -> BucketObject | None:
         """The object with its metadata, or None when there is none."""
@@ -199,6 +206,12 @@ class Records(Protocol):
 
     def last_report(self, repository: RepositoryName) -> SyncReport | None:
         """The last sync, or None."""
+
+    def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
+        """Record how far the sync under way is; None when there is none any more."""
+
+    def progress(self, repository: RepositoryName) -> SyncProgress | None:
+        """How far the sync under way is, or None. One whose worker died is forgotten after some minutes."""
 
     def refusals(self, repository: RepositoryName) -> list[Refusal]:
         """Keys refused at present, sorted."""

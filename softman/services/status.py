@@ -82,6 +82,7 @@ class Status:
             revision=self._revision(name),
             links=tuple(self._records.links(name)),
             pending=self._pending.count(name),
+            progress=self._records.progress(name),
             last=self._records.last_report(name),
             refusals=tuple(self._records.refusals(name)),
             failure=self._states.failure(name) if self._states is not None else None,
