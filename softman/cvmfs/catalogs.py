@@ -140,7 +140,7 @@ class CatalogCache:
         return OpenCatalog(database, connection, reader)
 
     @contextmanager
-    def use(self, parent: CatalogReader, nested: NestedCatalog) -> Iterator[CatalogReader]:
+    def use(self, parent: CatalogReader, nested: NestedCatalog) -> Iterator[OpenCatalog]:
         """A nested catalog, open as long as the context lasts.
 
         Raises:
@@ -157,7 +157,7 @@ class CatalogCache:
             catalog.users += 1
             self._evict()
         try:
-            yield catalog.reader
+            yield catalog
         finally:
             with self._guard:
                 catalog.users -= 1

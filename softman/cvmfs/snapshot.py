@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from softman.cvmfs.catalogs import CatalogCache
+from softman.cvmfs.catalogs import CatalogCache, OpenCatalog
 from softman.cvmfs.errors import FormatError, PathError
 from softman.cvmfs.fetch import ObjectFetcher
 from softman.cvmfs.format.catalog import CatalogReader, NestedCatalog
@@ -92,8 +92,21 @@ class Snapshot:
             FormatError: a catalog above it breaks the format.
             VerificationError: a catalog above it is not the one that was named.
         """
-        with self._catalog_of(path.rpartition(b"/")[0]) as catalog:
-            return catalog.nested_at(path) if path else None
+        with self.holding(path.rpartition(b"/")[0]) as catalog:
+            return catalog.reader.nested_at(path) if path else None
+
+    @contextmanager
+    def holding(self, directory: bytes) -> Iterator[OpenCatalog]:
+        """The catalog that holds the content of ``directory``; only to be read, and only as long as the context lasts.
+
+        Raises:
+            CvmfsError: as ``mounted_at``.
+        """
+        with ExitStack() as using:
+            catalog = self._root
+            while (nested := catalog.reader.nested_above(directory)) is not None:
+                catalog = using.enter_context(self._cache.use(catalog.reader, nested))
+            yield catalog
 
     @property
     def catalog(self) -> CatalogReader:
@@ -109,8 +122,8 @@ class Snapshot:
             VerificationError: a catalog above it is not the one that was named.
         """
         where = repository_path(path)
-        with self._catalog_of(where.rpartition(b"/")[0]) as catalog:
-            entry = catalog.lookup(where)
+        with self.holding(where.rpartition(b"/")[0]) as catalog:
+            entry = catalog.reader.lookup(where)
         if entry is None:
             raise PathError(f"{_shown(where)} does not exist")
         return entry
@@ -201,7 +214,8 @@ class Snapshot:
     def _children(self, directory: Entry, *, hidden: bool) -> Iterator[Entry]:
         if not _can_be_entered(directory):
             return
-        with self._catalog_of(directory.path) as catalog:
+        with self.holding(directory.path) as held:
+            catalog = held.reader
             if directory.flags & _NESTED and catalog.root_path != directory.path:
                 raise _without_catalog(directory)
             for entry in catalog.listdir(directory.path):
@@ -210,10 +224,10 @@ class Snapshot:
 
     def _walk(self, top: Entry, way: "_Way") -> Iterator[Entry]:
         if _can_be_entered(top):
-            with self._catalog_of(top.path) as catalog:
-                if top.flags & _NESTED and catalog.root_path != top.path:
+            with self.holding(top.path) as catalog:
+                if top.flags & _NESTED and catalog.reader.root_path != top.path:
                     raise _without_catalog(top)
-                yield from self._walk_catalog(catalog, top, way)
+                yield from self._walk_catalog(catalog.reader, top, way)
 
     def _walk_catalog(self, catalog: CatalogReader, top: Entry, way: "_Way", depth: int = 0) -> Iterator[Entry]:
         """What is below ``top``, which is in ``catalog``. Every entry passes here, so this is kept short."""
@@ -233,7 +247,7 @@ class Snapshot:
                 nested = catalog.nested_at(entry.path) if has_nested else None
                 if nested is not None:
                     with self._cache.use(catalog, nested) as below:
-                        yield from self._walk_catalog(below, entry, way, depth + 1)
+                        yield from self._walk_catalog(below.reader, entry, way, depth + 1)
                 elif flags & _NESTED:
                     raise _without_catalog(entry)
                 else:
@@ -241,15 +255,6 @@ class Snapshot:
                     break
             else:
                 pending.pop()
-
-    @contextmanager
-    def _catalog_of(self, directory: bytes) -> Iterator[CatalogReader]:
-        """The catalog that holds the content of ``directory``, kept open as long as the context lasts."""
-        with ExitStack() as using:
-            catalog = self._root.reader
-            while (nested := catalog.nested_above(directory)) is not None:
-                catalog = using.enter_context(self._cache.use(catalog, nested))
-            yield catalog
 
 
 class _Way(NamedTuple):

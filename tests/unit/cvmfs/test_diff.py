@@ -3,12 +3,14 @@
 import stat
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from softman.cvmfs.diff import Added, Aspect, Changed, Difference, Removed, differences
 from softman.cvmfs.errors import PathError
+from softman.cvmfs.format.catalog import CatalogReader
+from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.transaction import Transaction
@@ -17,11 +19,10 @@ from tests.support.writing import Workshop, add
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from softman.cvmfs.format.entry import Entry
     from tests.unit.cvmfs.conftest import FixtureRepository
 
 
-def everything(snapshot: Snapshot) -> "dict[bytes, Entry]":
+def everything(snapshot: Snapshot) -> dict[bytes, Entry]:
     return {b"": snapshot.lookup("")} | {entry.path: entry for entry in snapshot.walk(hidden=True)}
 
 
@@ -36,7 +37,7 @@ def naive(old: Snapshot, new: Snapshot) -> dict[bytes, str]:
     return found
 
 
-def visible(entry: "Entry") -> tuple[object, ...]:
+def visible(entry: Entry) -> tuple[object, ...]:
     links = 0 if entry.is_dir else (entry.linkcount, entry.size)
     shown = (entry.mode, entry.uid, entry.gid, entry.mtime, entry.mtime_ns, entry.symlink, entry.is_hidden, links)
     return (*shown, sorted(entry.xattrs.items()), entry.objects())
@@ -186,3 +187,25 @@ def test_values(workshop: Workshop) -> None:
     assert stat.S_ISREG(entry.mode)
     assert forwards == [Added(b"/f", entry)]
     assert backwards == [Removed(b"/f", entry)]
+
+
+def test_what_is_equal_in_a_changed_catalog_is_not_looked_at(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first(tx: Transaction, staging: Staging) -> None:
+        stored = staging.write_file([b"x"])
+        for number in range(200):
+            tx.add_file(f"/{number % 10}/{number}", stored, 0o644, 1)
+
+    workshop.publish(first)
+    workshop.publish(add("/5/new"))
+    made: list[bytes] = []
+    entry_of = CatalogReader.entry_of
+
+    def noting(reader: CatalogReader, *arguments: Any, **options: Any) -> Entry:
+        made.append(arguments[0][11])
+        return entry_of(reader, *arguments, **options)
+
+    monkeypatch.setattr(CatalogReader, "entry_of", noting)
+    assert [path for _, path, _ in changes(workshop)] == [b"/5/new"]
+    assert set(made) == {b"", b"5", b"new"}
