@@ -16,6 +16,7 @@ from softman.cli.demo.narrator import Narrator
 from softman.cli.places import demo_directory, is_running
 from softman.cli.session import Session, common_options, pass_session
 from softman.errors import Busy, NotFound
+from softman.log import configure_logging
 from softman.standalone.packages import ensure_packages
 from softman.standalone.record import prepare_directory
 from softman.standalone.stack import Options, Stack
@@ -31,6 +32,7 @@ def demo(session: Session, keep: bool, install: bool) -> None:
 
     Takes a minute or two and half a gigabyte of memory. Everything is in one directory, and removed at the end.
     """
+    configure_logging(level="WARNING")  # the story asks the services in this process, whose log is none of the output
     narrator = Narrator(session.output)
     ensure_packages(install=install)
     with _signals_interrupt():
