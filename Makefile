@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 # Tests on all cores, up to four; those that share a stack stay together (tests/conftest.py). ARGS=-n0 turns it off.
-PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help setup venv demo up down test unit compat chaos lint types layers bench lock

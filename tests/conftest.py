@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from softman.standalone.packages import install_command, missing_packages
 from softman.standalone.stack import Stack
@@ -60,36 +61,53 @@ def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(socket.socket, method, refuse)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark who asks for the stack, that ``-m "not stack"`` leaves it out, and share the tests out among processes.
+_STACKS = {
+    "tests/chaos/": "site",
+    "tests/compat/": "stack",
+    "tests/compat/test_service.py": "site",
+    "tests/contract/": "stack",
+    "tests/integration/": "stack",
+    "tests/integration/standalone/test_lifecycle.py": "own",
+    "tests/integration/standalone/test_supervisor.py": "own",
+    "tests/integration/test_demo.py": "own",
+    "tests/integration/test_main_job.py": "site",
+}
+"""Whose stack tests work on: the one with all workers, the one of bare servers, those that they start themselves.
 
-    Tests of one group run one after the other in one process (``--dist loadgroup``), so that each kind of stack is
-    started once. The groups, which take minutes, come first, and single tests fill what is left of the time.
+Tests of one kind run one after the other in one process, so that no stack is started twice.
+"""
+_ORDER = ("site", "stack", "own", "")
+"""What takes minutes comes first; single tests fill what is left of the time."""
+
+
+def _kind(nodeid: str) -> str:
+    """The kind of stack for a test, or an empty text: the longest beginning counts."""
+    return _STACKS[max(found)] if (found := [start for start in _STACKS if nodeid.startswith(start)]) else ""
+
+
+class _Sharing(LoadScopeScheduling):  # type: ignore[misc]
+    """Shares tests out among processes: a kind of stack is one portion, every other test one by itself.
+
+    The groups of pytest-xdist itself (``loadgroup``) do nothing with pytest 9.2, see its issue 1386.
     """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _kind(nodeid) or nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Share tests out as above, whatever ``--dist`` says."""
+    return _Sharing(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever asks for the stack is marked so, that ``-m "not stack"`` leaves it out; what takes long comes first."""
     for item in items:
-        group = _group(item)
-        if group is not None:
+        fixtures = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
+        if {"stack", "stack_packages", "site"} & fixtures and not item.path.is_relative_to(_UNIT):
             item.add_marker(pytest.mark.stack)
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: _GROUPS.index(_group(item)))
-
-
-_GROUPS = ("site", "stack", "own", None)
-
-
-def _group(item: pytest.Item) -> str | None:
-    """Which stack a test works on: the one with all workers, the one of bare servers, or one of its own."""
-    fixtures = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
-    if item.path.is_relative_to(_UNIT):  # whose fixtures may have the same names
-        return None
-    if "site" in fixtures:
-        return "site"
-    if "stack" in fixtures:
-        return "stack"
-    if "stack_packages" in fixtures:
-        return "own"
-    return None if item.get_closest_marker("stack") is None else "stack"
+    items.sort(key=lambda item: _ORDER.index(_kind(item.nodeid)))
 
 
 def _unavailable(reason: str) -> NoReturn:

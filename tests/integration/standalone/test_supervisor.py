@@ -114,6 +114,7 @@ def test_stopping_leaves_the_servers_alone(working: Stack, processes_of: Leftove
 
 
 def test_workers_that_never_get_ready_are_named_and_stopped(working: Stack, processes_of: Leftovers) -> None:
+    working.stop_workers()
     with pytest.raises(ServiceUnavailable, match="commit, connector, events, publisher, stratum0 did not get ready"):
         working.start_workers(flower=False, seconds=0.01)
     assert not [line for line in processes_of(working.directory) if "celery" in line or "supervisor" in line]
