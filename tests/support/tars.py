@@ -170,9 +170,11 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "GNU sparse 0.0": (archive(pax(GNU__sparse__size=b"99999999999", GNU__sparse__numblocks=b"1"), FILE), "sparse"),
     "GNU sparse 0.1": (archive(pax(GNU__sparse__map=b"0,1,999999,1", GNU__sparse__name=b"/x"), FILE), "sparse"),
     "GNU sparse 1.0": (archive(pax(GNU__sparse__major=b"1", GNU__sparse__realsize=b"999999"), FILE), "sparse"),
+    "Solaris sparse": (archive(pax(SUN__holesdata=b" 0 512 1024"), FILE), "sparse"),
+    "star sparse": (archive(pax(SCHILY__realsize=b"99999"), FILE), "sparse"),
     "GNU sparse for all": (archive(pax(b"g", GNU__sparse__major=b"1"), FILE), "sparse"),
     # names
-    "no name": (archive(member(b"", b"x")), "has no name"),
+    "no name": (archive(member(b"", b"x")), "a member has no name"),
     "only dots": (archive(member(b"./.", b"x")), "has no name"),
     "name too long": (archive(long_name(b"a/" + b"x" * 256), FILE), "a name of over 255 bytes"),
     "path too long": (archive(pax(path=b"abc/" * 800 + b"x"), FILE), "a path of 3201 bytes"),
@@ -226,7 +228,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "header after its end": (archive(FILE, long_name(b"x")), "between a header and its member"),
     # ends
     "without end mark": (FILE, "cut short: it ends without the end mark"),
-    "second archive": (archive(FILE) + archive(member(b"second", b"2")), "after the end mark"),
+    "second archive": (archive(FILE).ljust(10240, b"\0") + archive(FILE), "after the end mark"),
     "check sum": (FILE + b"x" * 512 + END, "damaged at byte 1536"),
     "nothing": (b"", "it is empty"),
     "text": (b"This is no archive, but a text of some length. " * 30, "not a tar archive"),

@@ -34,14 +34,15 @@ _PAX_LOCAL, _PAX_GLOBAL = frozenset({b"x", b"X"}), b"g"
 _EMPTY = bytes(BLOCK)
 _CHECKSUM = slice(148, 156)
 _NANO = 10**9
+_RECORD = 20 * BLOCK
 _END_PIECE = 64 * 1024
 _BINARY, _NEGATIVE = 0x80, 0xFF
 _MAX_SECONDS = 2**40
 _TIME = re.compile(rb"(-?)(\d{1,14})(?:\.(\d*))?")
 _OCTAL = re.compile(rb"[0-7]*")
 _SCHILY, _LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
-_SPARSE_RECORD = b"GNU.sparse."
-_KEPT = (b"path", b"linkpath", b"size", b"mtime", _SCHILY, _LIBARCHIVE, _SPARSE_RECORD)
+_SPARSE = (b"GNU.sparse.", b"SUN.holesdata", b"SCHILY.realsize")
+_KEPT = (b"path", b"linkpath", b"size", b"mtime", _SCHILY, _LIBARCHIVE, *_SPARSE)
 """Beginnings of the pax records that are looked at."""
 _STAR = b"tar\0"
 _TYPES = {
@@ -136,7 +137,8 @@ class _Extended:
 
 
 def _pass_end(stream: Stream) -> None:
-    """Read what follows the end mark: zeros up to the end of the last record."""
+    """Read what follows the end mark: up to the end of its record anything, as Ant and Maven left it, then zeros."""
+    stream.read(-stream.position % _RECORD)
     while rest := stream.read(_END_PIECE):
         if rest.count(0) != len(rest):
             raise _damaged(stream, "there is something after the end mark of the archive; was another one appended?")
@@ -178,7 +180,7 @@ def _member(header: bytes, kind: bytes, size: int, records: dict[bytes, bytes], 
         offset=stream.position,
         link=records.get(b"linkpath") or header[157:257].partition(b"\0")[0],
         xattrs=_xattrs(records, stream) if records else {},
-        is_sparse=kind == SPARSE or any(key.startswith(_SPARSE_RECORD) for key in records),
+        is_sparse=kind == SPARSE or any(key.startswith(_SPARSE) for key in records),
     )
 
 
@@ -299,4 +301,4 @@ def type_name(kind: bytes) -> str:
 
 def shown(name: bytes) -> str:
     """A name for people."""
-    return name[:200].decode(errors="backslashreplace")
+    return name[:200].decode(errors="backslashreplace") or "a member"

@@ -99,12 +99,13 @@ def inflate_parts(pieces: Iterator[bytes], compression: str) -> Iterator[bytes]:
 
 
 class _Inflater:
-    """Inflates parts that follow one another."""
+    """Inflates parts that follow one another. ``_fresh`` says that the present one gave nothing yet."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._state: Any = None
         self._parts = self._taken = 0
+        self._fresh = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What ``data`` adds to the content."""
@@ -115,7 +116,7 @@ class _Inflater:
                 if not data:
                     return
                 self._begin()
-            ready = _step(self._state, data)
+            ready = self._step(data)
             if ready:
                 yield ready
             if self._state.eof:
@@ -128,27 +129,28 @@ class _Inflater:
     def finish(self) -> Iterator[bytes]:
         """The rest of the content, when all was fed."""
         while self._state is not None:
-            ready = _step(self._state, b"")
+            ready = self._step(b"")
             if not ready and not self._state.eof:
                 raise SourceError("the archive is cut short: its compressed data ends early")
             yield ready
             self._state = None if self._state.eof else self._state
 
     def _begin(self) -> None:
-        self._state = self._make()
+        self._state, self._fresh = self._make(), True
         self._parts += 1
         if self._parts > _FREE_PARTS + self._taken // _MIN_PART:
             raise SourceError(f"the archive consists of too many parts: {self._parts} in {self._taken} bytes")
 
-
-def _step(state: Any, data: bytes) -> bytes:
-    try:
-        ready: bytes = state.decompress(data, PIECE_SIZE)
-    except _ERRORS as exc:
-        if any(text in str(exc) for text in _TOO_MUCH_MEMORY):
-            raise SourceError(f"more than {MAX_WINDOW} bytes of memory are needed to unpack the archive") from exc
-        raise SourceError(f"the archive is damaged: {exc}") from exc
-    return ready
+    def _step(self, data: bytes) -> bytes:
+        try:
+            ready: bytes = self._state.decompress(data, PIECE_SIZE)
+        except _ERRORS as exc:
+            if any(text in str(exc) for text in _TOO_MUCH_MEMORY):
+                raise SourceError(f"more than {MAX_WINDOW} bytes of memory are needed to unpack the archive") from exc
+            where = "what follows its compressed data is none" if self._fresh and self._parts > 1 else str(exc)
+            raise SourceError(f"the archive is damaged: {where}") from exc
+        self._fresh = self._fresh and not ready
+        return ready
 
 
 class PlainStream:
