@@ -11,10 +11,10 @@ transaction counts on them, and looked for once more under the lock, before anyt
 """
 
 import os
-import secrets
 import stat
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ from softman.cvmfs.areas import (
     new_transaction_id,
     storage_errors,
 )
-from softman.cvmfs.errors import CandidateIncomplete
+from softman.cvmfs.errors import CandidateIncomplete, StoreUnavailable
 from softman.cvmfs.format.hashes import DIGEST_SIZE, ContentHash, HashAlgorithm, ObjectKind
 
 _MARKER: Final = ".begun"
@@ -36,6 +36,7 @@ _SLACK: Final = 3600
 _RECORD = DIGEST_SIZE + 1
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o666
+_numbers = count()  # of temporary files of this process
 
 
 class DirectArea:
@@ -88,25 +89,44 @@ class DirectArea:
         del name
         return False
 
-    def keep(self, name: str, stored: bytes) -> None:
-        """Store a small object, as it is to be stored, under ``staged_name``.
+    def store(self, content: ContentHash, kind: ObjectKind, stored: bytes) -> bool:
+        """Store a small object, unless it is there; whether it was new.
+
+        Args:
+            content: its hash.
+            kind: its kind.
+            stored: its bytes, as they are stored.
 
         Raises:
             StoreUnavailable: the storage cannot be written now.
         """
-        temporary = f"{self._area}/{secrets.token_hex(8)}"
-        with storage_errors():
+        name = f"{content}{kind.value}"
+        # Most are new, and that is found out faster in this way than by an error of lstat.
+        if os.access(self._place(name), os.F_OK) and self.is_stored(content, kind, size=len(stored)):
+            return False
+        self.keep(name, stored)
+        return True
+
+    def keep(self, name: str, stored: bytes) -> None:
+        """Store a small object, as it is to be stored, under ``staged_name``, in place of any that is there.
+
+        Raises:
+            StoreUnavailable: the storage cannot be written now.
+        """
+        temporary = f"{self._area}/{os.getpid()}-{next(_numbers)}"
+        try:
             descriptor = os.open(temporary, _CREATE, _MODE)
             try:
                 view = memoryview(stored)
                 while view:
                     view = view[os.write(descriptor, view) :]
-            except BaseException:
-                os.unlink(temporary)  # noqa: PTH108 - once for every small file: text is quicker than paths
-                raise
             finally:
                 os.close(descriptor)
-            os.rename(temporary, self._place(name))  # noqa: PTH104 - same
+            os.rename(temporary, self._place(name))  # noqa: PTH104 - for every small file: text is quicker than paths
+        except OSError as exc:
+            with suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108 - same
+            raise StoreUnavailable(f"the storage cannot be written: {exc.strerror}") from exc
 
     def is_stored(self, content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:
         """Whether an object is there with ``size`` bytes; the transaction counts on it then. See ``Published``."""

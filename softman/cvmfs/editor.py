@@ -4,16 +4,18 @@ Where catalogs begin is not changed here: a marker is a file like any other unti
 nested catalogs that go with their directory disappear at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from softman.cvmfs.catalog_tree import CatalogTree, Node
 from softman.cvmfs.entries import check_values, directory_entry
 from softman.cvmfs.errors import CvmfsError, PathError
+from softman.cvmfs.format.catalog_rows import Row
 from softman.cvmfs.format.catalog_writer import CatalogWriter
+from softman.cvmfs.format.counters import Counters
 from softman.cvmfs.format.entry import Entry, Flag
-from softman.cvmfs.paths import AUTO_MARKER, MARKER
+from softman.cvmfs.paths import AUTO_MARKER, MARKER, check_writable
 
 BATCH: Final = 1000
 """How many entries of a directory are held at a time while it is removed or moved."""
@@ -124,6 +126,23 @@ class Editor:
             old = None
         self._tree.writer(node).replace(old, entry)
         self._note(entry)
+
+    def insert(self, directory: bytes, rows: Iterable[Row], added: Counters, fingerprint: int) -> None:
+        """Insert rows of files below ``directory``, where no other catalog begins; see ``CatalogWriter.insert``.
+
+        None of them may be there or mean anything to CVMFS, and their directories must be there.
+        """
+        self.inside(directory).insert(rows, added, fingerprint)
+
+    def ensure(self, directory: bytes) -> None:
+        """Make a directory, with those above it, when it is not there.
+
+        Raises:
+            PathError: something else is there, or above it; or it has a name that means something to CVMFS.
+        """
+        if self.directory(directory) is None:
+            check_writable(directory, is_file=False)
+            self._make_parents(directory + b"/")
 
     def remove(self, top: Entry) -> None:
         """Remove an entry, a directory with everything below it.

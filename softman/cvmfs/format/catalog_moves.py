@@ -8,9 +8,9 @@ Source: ``cvmfs/catalog_rw.cc`` of CernVM-FS 2.12.
 import sqlite3
 
 from softman.cvmfs.format.catalog import sqlite_errors
+from softman.cvmfs.format.catalog_rows import INSERT_ROW
 from softman.cvmfs.format.hashes import path_hash
 
-_INSERT_ROW = "INSERT INTO catalog VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?)"
 _INSERT_CHUNK = "INSERT INTO chunks VALUES (?, ?, ?, ?, ?)"
 _MOVING = "FROM temp.moving m JOIN main.{table} c ON c.md5path_1=m.a AND c.md5path_2=m.b"
 _SELECT = f"SELECT c.* {_MOVING} ORDER BY c.rowid"
@@ -34,7 +34,7 @@ def move_below(source: sqlite3.Connection, target: sqlite3.Connection, directory
         source.execute("CREATE TEMP TABLE moving (a, b)")
         try:
             source.execute(_BELOW, path_hash(directory))
-            for table, insert in (("catalog", _INSERT_ROW), ("chunks", _INSERT_CHUNK)):
+            for table, insert in (("catalog", INSERT_ROW), ("chunks", _INSERT_CHUNK)):
                 target.executemany(insert, source.execute(_SELECT.format(table=table)))
                 source.execute(_DELETE.format(table=table))
         finally:

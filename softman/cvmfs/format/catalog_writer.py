@@ -7,15 +7,13 @@ passes the difference of its counters up with ``set_subtree_counters``.
 Source: ``cvmfs/catalog_rw.cc`` of CernVM-FS 2.12.
 """
 
-import marshal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from hashlib import blake2b
 
 from softman.cvmfs.errors import FormatError
-from softman.cvmfs.format import xattrs
 from softman.cvmfs.format.catalog import CatalogReader, NestedCatalog, sqlite_errors
+from softman.cvmfs.format.catalog_rows import FINGERPRINT_BITS, INSERT_ROW, Row, columns_of, fingerprint
 from softman.cvmfs.format.counters import ROW_SUMS, CatalogCounters, Counters
 from softman.cvmfs.format.entry import DIRECTORY_SIZE, Entry, Flag
 from softman.cvmfs.format.hashes import ContentHash, parent_hash, path_hash
@@ -32,7 +30,6 @@ ON CONFLICT (md5path_1, md5path_2) DO UPDATE SET
 """
 _ADD_LINKS = "UPDATE catalog SET hardlinks = hardlinks + ? WHERE md5path_1=? AND md5path_2=?"
 _MOUNT = "INSERT OR REPLACE INTO nested_catalogs (path, sha1, size) VALUES (CAST(? AS TEXT), ?, ?)"
-_FINGERPRINT_BITS = 128
 _ROW_GAPS = 0.25
 _FREE_PAGES = 0.20
 
@@ -95,6 +92,22 @@ class CatalogWriter(CatalogReader):
             self._leave_group(old)
         self._write(old, entry)
 
+    def insert(self, rows: Iterable[Row], added: Counters, fingerprint_sum: int) -> None:
+        """Insert many rows that are new, of which none is a directory or has chunks. Their directories must be there.
+
+        Args:
+            rows: see ``catalog_rows``.
+            added: what they add up to.
+            fingerprint_sum: of their fingerprints.
+
+        Raises:
+            FormatError: there is a row for one of the paths already. The catalog is of no use then.
+        """
+        with sqlite_errors():
+            self._db.executemany(INSERT_ROW, rows)
+        self._own += added
+        self._changed(fingerprint_sum)
+
     def delete(self, entry: Entry) -> None:
         """Take out the row of ``entry``, which must be in the catalog and, if a directory, have no children."""
         if entry.hardlink_group:
@@ -110,7 +123,7 @@ class CatalogWriter(CatalogReader):
                 self._db.execute("DELETE FROM chunks WHERE md5path_1=? AND md5path_2=?", key)
             self._count_subdirectory(entry.path, -int(entry.is_dir))
         self._own -= Counters.of(entry)
-        self._changed(-_fingerprint(entry))
+        self._changed(-fingerprint(entry))
 
     def group(self, entry: Entry) -> list[Entry]:
         """The members of the hard-link group of ``entry``, itself included."""
@@ -200,21 +213,21 @@ class CatalogWriter(CatalogReader):
     def _write(self, old: Entry | None, entry: Entry) -> None:
         key, parent = path_hash(entry.path), parent_hash(entry.path)
         linkcount = old.linkcount if old is not None and old.is_dir and entry.is_dir else entry.linkcount
-        columns = _columns(entry)
+        columns = columns_of(entry)
         with sqlite_errors():
             self._db.execute(_UPSERT, (*key, *parent, entry.hardlink_group << 32 | linkcount, *columns))
             if entry.chunks or (old is not None and old.chunks):
                 self._put_chunks(entry)
             self._count_subdirectory(entry.path, int(entry.is_dir) - int(old is not None and old.is_dir))
         self._own += Counters.of(entry)
-        difference = _fingerprint(entry, columns)
+        difference = fingerprint(entry, columns)
         if old is not None:
             self._own -= Counters.of(old)
-            difference -= _fingerprint(old)
+            difference -= fingerprint(old)
         self._changed(difference)
 
     def _changed(self, difference: int) -> None:
-        self.changes = (self.changes + difference) % (1 << _FINGERPRINT_BITS)
+        self.changes = (self.changes + difference) % (1 << FINGERPRINT_BITS)
         self.touched = True
 
     def finish(self, *, revision: int, last_modified: int, previous: ContentHash | None, ttl: int | None) -> None:
@@ -274,32 +287,6 @@ class CatalogWriter(CatalogReader):
     def _count_subdirectory(self, path: bytes, change: int) -> None:
         if change:
             self._db.execute(_ADD_LINKS, (change, *parent_hash(path)))
-
-
-def _columns(entry: Entry) -> tuple[int | bytes | None, ...]:
-    """The row's values from column ``hash`` on."""
-    return (
-        None if entry.hash is None else entry.hash.digest,
-        entry.size,
-        entry.mode,
-        entry.mtime,
-        entry.mtime_ns,
-        entry.flags,
-        entry.name,
-        entry.symlink,
-        entry.uid,
-        entry.gid,
-        xattrs.encode(entry.xattrs),
-    )
-
-
-def _fingerprint(entry: Entry, columns: tuple[int | bytes | None, ...] | None = None) -> int:
-    """A number that stands for the row; sums of it stand for sets of rows. Without a directory's link count."""
-    hardlinks = 0 if entry.is_dir else entry.hardlink_group << 32 | entry.linkcount
-    chunks = tuple((chunk.offset, chunk.size, chunk.hash.digest) for chunk in entry.chunks) if entry.chunks else ()
-    # Version 2 of the format is the last without references, which would depend on more than the values.
-    row = marshal.dumps((entry.path, hardlinks, columns or _columns(entry), chunks), 2)
-    return int.from_bytes(blake2b(row, digest_size=_FINGERPRINT_BITS // 8).digest())
 
 
 def create_catalog(connection: sqlite3.Connection, root: Entry) -> CatalogWriter:

@@ -72,8 +72,8 @@ def compress(data: Bytes, level: int | None = None) -> bytes:
         data: the content.
         level: of ``ENGINE``, up to ``MAX_LEVEL``; None takes ``DEFAULT_LEVEL``.
     """
-    compressor = Compressor(level)
-    return compressor.update(data) + compressor.finish()
+    stored: bytes = _engine.compress(data, DEFAULT_LEVEL if level is None else level)
+    return stored
 
 
 def compress_stock(data: Bytes) -> bytes:

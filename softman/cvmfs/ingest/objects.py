@@ -16,6 +16,7 @@ from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, Obje
 from softman.cvmfs.format.objects import PIECE_SIZE, Compressor, compress
 from softman.cvmfs.ingest.items import Extent, Stamp
 from softman.cvmfs.staging import Published
+from softman.cvmfs.store.posix import write_all
 
 SMALL = 1024 * 1024
 """Bytes of content up to which an object is made in memory."""
@@ -68,7 +69,7 @@ def read_extent(extent: Extent, piece: int = PIECE_SIZE) -> Iterator[bytes]:
         SourceError: it cannot be read, or has changed.
     """
     try:
-        descriptor = os.open(extent.path, _OPEN)
+        descriptor = open_source_file(extent.path)
         try:
             _compare(descriptor, extent)
             offset, end = extent.offset, extent.offset + extent.length
@@ -84,7 +85,17 @@ def read_extent(extent: Extent, piece: int = PIECE_SIZE) -> Iterator[bytes]:
         if extent.discard:
             os.unlink(extent.path)  # noqa: PTH108 - names are bytes here
     except OSError as exc:
-        raise SourceError(f"{_shown(extent.path)} cannot be read: {exc.strerror}") from exc
+        raise unreadable(extent.path, exc) from exc
+
+
+def open_source_file(path: bytes) -> int:
+    """Open a file of a source for reading; a link is not followed, a fifo not waited for."""
+    return os.open(path, _OPEN)
+
+
+def unreadable(path: bytes, exc: OSError) -> SourceError:
+    """What to raise when a file of a source cannot be read."""
+    return SourceError(f"{_shown(path)} cannot be read: {exc.strerror}")
 
 
 def _compare(descriptor: int, extent: Extent) -> None:
@@ -100,38 +111,36 @@ def _make(recipe: Recipe, part: Part) -> Made:
         content = b"".join(read_extent(content, SMALL))
     stored = compress(content, recipe.level) if recipe.compression is Compression.ZLIB else content
     found = hash_bytes(stored, recipe.algorithm)
-    return found.digest, len(stored), _keep_small(recipe, found, part.kind, stored)
+    return found.digest, len(stored), keep_small(recipe, found, part.kind, stored)
 
 
-def _keep_small(recipe: Recipe, found: ContentHash, kind: ObjectKind, stored: bytes) -> bool:
-    """Stage an object that is in memory; whether it was new."""
+def keep_small(recipe: Recipe, found: ContentHash, kind: ObjectKind, stored: bytes) -> bool:
+    """Store an object that is in memory; whether it was new."""
+    area = recipe.area
+    if isinstance(area, DirectArea):
+        return area.store(found, kind, stored)
     name = staged_name(found, kind)
     if recipe.published(found, kind, size=len(stored)):
         return False
-    if isinstance(recipe.area, DirectArea):
-        recipe.area.keep(name, stored)
-        return True
-    if not isinstance(recipe.area, DirectoryArea):
-        if recipe.area.holds(name):
+    if not isinstance(area, DirectoryArea):
+        if area.holds(name):
             return False
-        with recipe.area.spool() as spool:
+        with area.spool() as spool:
             spool.write(stored)
             spool.keep_as(name)
         return True
     # Nobody looks into the area before every job is done, so the file may grow under its name.
     try:
-        descriptor = os.open(recipe.area.directory / name, _CREATE, 0o644)
+        descriptor = os.open(area.directory / name, _CREATE, 0o644)
     except FileExistsError:
         return False
     except OSError as exc:
         raise StoreUnavailable(f"the staging area cannot be written: {exc.strerror}") from exc
     try:
-        view = memoryview(stored)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        write_all(descriptor, stored)
     except OSError as exc:
         with suppress(OSError):
-            (recipe.area.directory / name).unlink()
+            (area.directory / name).unlink()
         raise StoreUnavailable(f"the staging area cannot be written: {exc.strerror}") from exc
     finally:
         os.close(descriptor)

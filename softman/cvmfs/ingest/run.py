@@ -3,18 +3,21 @@
 Everything is a stream: what is in flight is bounded in number and, where content comes through memory, in bytes.
 """
 
+import marshal
 import os
+import sys
 import tempfile
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
 from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.dirtab import DIRTAB_PATH, MAX_DIRTAB_SIZE
-from softman.cvmfs.errors import CvmfsError, FormatError, PathError
-from softman.cvmfs.format.chunker import Chunker
+from softman.cvmfs.errors import FormatError, PathError
+from softman.cvmfs.format.chunker import Chunker, ChunkSizes
+from softman.cvmfs.format.counters import Counters
 from softman.cvmfs.format.entry import Chunk, Entry
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind
 from softman.cvmfs.ingest.items import (
@@ -31,8 +34,10 @@ from softman.cvmfs.ingest.items import (
     Source,
     xattrs_of,
 )
-from softman.cvmfs.ingest.objects import SMALL, Made, Part, Recipe, read_extent
+from softman.cvmfs.ingest.jobs import Jobs
+from softman.cvmfs.ingest.objects import SMALL, Made, Part, Recipe, make_objects, read_extent
 from softman.cvmfs.ingest.pieces import chunker, cut
+from softman.cvmfs.ingest.small import Batch, Filed, SmallFiles, digests
 from softman.cvmfs.ingest.workers import Workers
 from softman.cvmfs.paths import AUTO_MARKER, MARKER
 from softman.cvmfs.staging import ChunkedContent, Staging, StoredObject
@@ -40,7 +45,6 @@ from softman.cvmfs.transaction import Transaction
 
 _BATCH_FILES: Final = 128
 _BATCH_BYTES: Final = 2 * 1024 * 1024
-_JOBS_PER_WORKER: Final = 3
 _MAX_REFUSED: Final = 1000
 """Refusals that are kept; more are counted."""
 _MARKERS = frozenset({MARKER, AUTO_MARKER})
@@ -84,7 +88,6 @@ class Ingest:
         work_dir: Path | None = None,
     ) -> None:
         self._tx = transaction
-        self._workers = workers
         self._options = options
         self._base = base
         self._progress = progress
@@ -95,7 +98,11 @@ class Ingest:
         self._report = IngestReport()
         self._batch: list[tuple[_Pending, int, Part]] = []
         self._batch_bytes = 0
-        self._jobs: dict[Future[list[Made]], list[tuple[_Pending, int]]] = {}
+        self._jobs = Jobs(workers)
+        sizes = options.chunks
+        self._largest = sizes.minimum if isinstance(sizes, ChunkSizes) else sizes or sys.maxsize
+        self._small = SmallFiles(self._recipe, self._jobs, self._enter_small, largest=self._largest)
+        self._parent: bytes | None = None
         self._names: dict[bytes, _Pending] = {}
 
     def run(self, source: Source) -> IngestReport:
@@ -118,12 +125,11 @@ class Ingest:
                 self._scratch = os.fsencode(scratch)
                 for item in source.items():
                     self._take(item)
+                self._small.flush()
                 self._flush()
-                while self._jobs:
-                    self._settle()
+                self._jobs.finish()
         finally:
-            for job in self._jobs:
-                job.cancel()
+            self._jobs.cancel()
         if self._options.delete and not self._is_new:
             self._delete(source)
         return self._report
@@ -166,6 +172,8 @@ class Ingest:
         )
 
     def _hard_link(self, item: HardLinkItem) -> None:
+        if self._small.follow(item.path, item.target):
+            return
         if (pending := self._names.get(item.target)) is not None:
             self._names[item.path] = pending
             pending.followers.append(item.path)
@@ -208,9 +216,11 @@ class Ingest:
         if not self._is_new and self._is_unchanged(item):
             return
         self._report.read += item.size
-        sizes = self._options.chunks
-        if sizes is not None and item.size > (sizes if isinstance(sizes, int) else sizes.minimum):
-            self._large(item, chunker(sizes))
+        if self._is_new and self._small.takes(item, self._place(item.path)):
+            self._take_small(item, self._place(item.path))
+            return
+        if self._options.chunks is not None and item.size > self._largest:
+            self._large(item, chunker(self._options.chunks))
         elif isinstance(item.content, Extent):
             self._add_part(self._begin(item, 1), 0, Part(item.content))
         elif item.size <= SMALL:
@@ -265,28 +275,39 @@ class Ingest:
     def _flush(self) -> None:
         if not self._batch:
             return
-        while len(self._jobs) >= _JOBS_PER_WORKER * self._workers.count:
-            self._settle()
-        job = self._workers.submit(self._recipe, [part for _, _, part in self._batch])
-        self._jobs[job] = [(pending, index) for pending, index, _ in self._batch]
-        self._batch.clear()
-        self._batch_bytes = 0
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        places = [(pending, index) for pending, index, _ in batch]
+        self._jobs.start(partial(self._settle, places), make_objects, self._recipe, [part for _, _, part in batch])
 
-    def _settle(self) -> None:
-        """Wait for a job, and enter what is complete."""
-        done, _ = wait(self._jobs, return_when=FIRST_COMPLETED)
-        for job in done:
-            parts = self._jobs.pop(job)
-            try:
-                made = job.result()
-            except BrokenExecutor as exc:
-                raise CvmfsError("a worker process was ended from outside; was there too little memory?") from exc
-            for (pending, index), found in zip(parts, made, strict=True):
-                pending.made[index] = found
-                pending.left -= 1
-                self._count(found)
-                if not pending.left:
-                    self._enter(pending)
+    def _settle(self, places: list[tuple[_Pending, int]], made: list[Made]) -> None:
+        """Take objects that were made, and enter what is complete."""
+        for (pending, index), found in zip(places, made, strict=True):
+            pending.made[index] = found
+            pending.left -= 1
+            self._count(found)
+            if not pending.left:
+                self._enter(pending)
+
+    def _take_small(self, item: FileItem, place: bytes) -> None:
+        parent = place.rpartition(b"/")[0]
+        if parent != self._parent:
+            self._tx.editor.ensure(parent)
+            self._parent = parent
+        self._small.add(item, place)
+
+    def _enter_small(self, batch: Batch, filed: Filed) -> None:
+        count, report = len(batch.files), self._report
+        added = Counters(regular=count, file_size=batch.size)
+        self._tx.editor.insert(self._base, marshal.loads(filed.rows), added, filed.fingerprint)  # noqa: S302 - our own
+        if self._area is not None:
+            for digest in digests(filed.known):
+                self._area.count_on(digest, ObjectKind.FILE)  # a worker process cannot tell it
+        report.objects += filed.objects
+        report.stored += filed.stored
+        report.deduplicated += count - filed.objects
+        self._done(batch.size, count)
+        for path, target in batch.followers:
+            self._follow(path, target)
 
     def _count(self, made: Made) -> None:
         _, size, is_new = made
@@ -318,10 +339,13 @@ class Ingest:
             self._refuse(item.path, str(exc))
         for path in pending.followers:
             self._names.pop(path, None)
-            try:
-                self._link(self._place(item.path), path)
-            except (PathError, FormatError) as exc:
-                self._refuse(path, str(exc))
+            self._follow(path, item.path)
+
+    def _follow(self, path: bytes, target: bytes) -> None:
+        try:
+            self._link(self._place(target), path)
+        except (PathError, FormatError) as exc:
+            self._refuse(path, str(exc))
 
     def _content(self, pending: _Pending) -> StoredObject | ChunkedContent:
         made = [found for found in pending.made if found is not None]
@@ -334,11 +358,11 @@ class Ingest:
         chunks = tuple(map(Chunk, offsets, pending.sizes, hashes))
         return ChunkedContent(chunks, pending.item.size, stored, compression)
 
-    def _done(self, size: int) -> None:
-        self._report.files += 1
+    def _done(self, size: int, files: int = 1) -> None:
+        self._report.files += files
         self._report.size += size
         if self._progress is not None:
-            self._progress(1, size)
+            self._progress(files, size)
 
     def _delete(self, source: Source) -> None:
         """Remove what the source lacks; names that mean something to CVMFS stay."""

@@ -7,17 +7,16 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Final, Self
-
-from softman.cvmfs.ingest.objects import Made, Part, Recipe, make_objects
+from typing import Any, Final, Self, TypeVar
 
 _PR_SET_PDEATHSIG: Final = 1
 _THREADS_PER_CORE: Final = 4
 """Threads wait for the network most of the time."""
+_Result = TypeVar("_Result")
 
 
 class Workers:
@@ -48,9 +47,9 @@ class Workers:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def submit(self, recipe: Recipe, parts: Sequence[Part]) -> "Future[list[Made]]":
-        """Have objects made; see ``make_objects``."""
-        return self._pool.submit(make_objects, recipe, parts)
+    def submit(self, function: Callable[..., _Result], *arguments: Any) -> "Future[_Result]":
+        """Have ``function`` called; with processes, it and its arguments are pickled."""
+        return self._pool.submit(function, *arguments)
 
 
 def _begin() -> None:
