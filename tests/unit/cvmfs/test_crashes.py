@@ -5,18 +5,21 @@ import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from softman.cvmfs.check import catalog_problems
+from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.errors import RevisionMissing
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes
 from softman.cvmfs.format.keys import RepositoryKeys, renew_signing_key
 from softman.cvmfs.format.reflog import REFLOG_NAME, Reflog
+from softman.cvmfs.ingest import IngestOptions
+from softman.cvmfs.objectset import object_of
 from softman.cvmfs.reader import RepositoryReader
-from softman.cvmfs.repository import Repository, Retention
+from softman.cvmfs.repository import Repository, Retention, Tagging
 from softman.cvmfs.store.local import LocalStore
 from tests.support.writing import NAME, START, Workshop, add, keys
 
@@ -57,6 +60,26 @@ class FailingStore(LocalStore):
     def sync(self) -> None:
         self._step()
         super().sync()
+
+    def begin_direct(self) -> DirectArea:
+        self._step()
+        area = FailingArea.begin(self.root)
+        area.step = self._step
+        return area
+
+
+class FailingArea(DirectArea):
+    """A transaction that the power leaves where it is: before an object gets its name, and without tidying up."""
+
+    step: Callable[[], None]
+
+    def _place(self, name: str) -> str:
+        self.step()
+        return super()._place(name)
+
+    def discard(self) -> None:
+        self.step()
+        super().discard()
 
 
 @dataclass(frozen=True)
@@ -150,6 +173,51 @@ def test_the_power_goes_at_every_write(base: Workshop, tmp_path: Path, name: str
             break
     assert store.left >= 0
     assert crashes >= 3
+
+
+def test_the_power_goes_at_every_write_of_a_transaction(base: Workshop, tmp_path: Path) -> None:
+    """Nothing half-written has the name of an object, and what is left over goes with the next sweep."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name, content in (("small", b"small"), ("other", b"other"), ("large", b"large" * 5000)):
+        (tree / name).write_bytes(content)
+
+    def operation(repository: Repository) -> None:
+        with repository.transaction(tagging=Tagging("new")) as tx:
+            tx.add_tree("/tree", tree, options=IngestOptions(chunks=10_000))
+            tx.add_bytes("/tree/nested/.cvmfscatalog", b"")
+            tx.add_bytes("/f", b"changed", mtime=1)
+
+    def fresh(folder: str) -> Workshop:
+        workshop = Workshop(tmp_path / folder, time=base.time + timedelta(minutes=1))
+        shutil.copytree(base.root, workshop.root)
+        return workshop
+
+    whole = fresh("whole")
+    before = seen(whole)
+    operation(whole.repository)
+    after = seen(whole)
+    for steps in range(60):
+        workshop = fresh(str(steps))
+        store = FailingStore(workshop.root, steps)
+        with suppress(Crash):
+            operation(Repository(store, workshop.name, workshop.keys, now=workshop.now))
+            assert steps > 10
+            return
+        assert seen(workshop) in (before, after)
+        for file in workshop.store.listing("data/"):
+            found = object_of(file)
+            assert found is not None
+            assert hash_bytes((workshop.root / file.name).read_bytes()) == found[0]
+        if seen(workshop) == before:
+            operation(workshop.repository)
+        assert seen(workshop) == after
+        workshop.repository.create(ttl=60, whitelist_days=30)  # the next opening
+        consistent(workshop, workshop.repository)
+        workshop.time = datetime.now(UTC) + timedelta(days=1)  # areas are as old as the file system says
+        workshop.repository.sweep_staging(timedelta(hours=1))
+        assert list((workshop.root / "data" / "txn").iterdir()) == []
+    pytest.fail("never came to an end")
 
 
 def operation_again(workshop: Workshop, name: str, before: State) -> None:
