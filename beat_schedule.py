@@ -1,10 +1,21 @@
-"""Everything that happens by the clock: entry, task, cadence, and why. Data only; read by ``workers.app``."""
+"""Everything that happens by the clock: entry, task, cadence, and why. Data only; read by ``workers.app``.
+
+Nothing is here for what forgets itself: results, progress, reports, refusals and claims in Redis have a time to live.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from softman.settings import Settings
-from softman.tasks.catalogue import DRAIN, RECONCILE, RESIGN, RESUME_PROVISIONING, SWEEP_STAGING, TaskSpec
+from softman.tasks.catalogue import (
+    DRAIN,
+    RECONCILE,
+    REPORT_DEAD_LETTERS,
+    RESIGN,
+    RESUME_PROVISIONING,
+    SWEEP_STAGING,
+    TaskSpec,
+)
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -27,13 +38,16 @@ SCHEDULE = (
         RECONCILE,
         lambda settings: settings.reconcile_seconds,
         "Events get lost, and some changes never make one (expiry, multipart aborts, an administrator's removal): "
-        "every repository is compared with its bucket in full, spread over the period.",
+        "every repository is compared with its bucket in full, spread over the period. On the way its bucket "
+        "is connected again, which finds a bucket that came back, one that lost its notification or changed hands, and "
+        "a topic or a notification that still points to an old address of the broker.",
     ),
     Periodic(
         "drain",
         DRAIN,
         lambda settings: settings.drain_seconds,
-        "A publisher that died, or a flushed Redis, leaves pending keys without a task: somebody must ask for one.",
+        "A publisher that died, or a flushed Redis, leaves pending keys without a task: somebody must ask for one. So "
+        "does a repository whose turns failed for good, when its time has come.",
     ),
     Periodic(
         "resume provisioning",
@@ -51,6 +65,13 @@ SCHEDULE = (
         "sweep staging",
         SWEEP_STAGING,
         lambda _settings: HOUR,
-        "Objects of transactions that never came to a commit take up space.",
+        "Objects of transactions that never came to a commit take up space: their publisher died, or was refused.",
+    ),
+    Periodic(
+        "report dead letters",
+        REPORT_DEAD_LETTERS,
+        lambda _settings: 10 * MINUTE,
+        "What nobody could work on waits for a person, who has to hear of it: its data is published by reconciliation, "
+        "but its cause may last.",
     ),
 )

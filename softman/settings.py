@@ -162,6 +162,8 @@ class Settings(BaseSettings):
     """Locks and scratch files of this host's workers."""
     log_format: str = Field(default="human", pattern="^(human|json)$")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    worker_memory: int = Field(default=1024**3, ge=1024**2)
+    """A process of a worker that has more resident memory is replaced by a fresh one after its task."""
     reconcile_seconds: float = Field(default=900.0, gt=0)
     """How often every repository is compared with its bucket in full."""
     drain_seconds: float = Field(default=30.0, gt=0)

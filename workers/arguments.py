@@ -1,7 +1,7 @@
 """Arguments of tasks: what a message says, checked against the annotations of the task's body. Pure.
 
-Possible annotations are ``RepositoryName`` (text in the message), ``str``, ``str | None``, ``Kind`` and
-``dict[str, Any]``: enough, because arguments are names and plain values.
+Possible annotations are ``RepositoryName`` (text in the message), ``str``, ``str | None``, ``bool``,
+``int`` (not negative), ``Kind`` and ``dict[str, Any]``: enough, because arguments are names and plain values.
 """
 
 import inspect
@@ -33,6 +33,20 @@ def _text_or_none(name: str, value: Any) -> str | None:
     return None if value is None else _text(name, value)
 
 
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        msg = f"the argument {name!r} is true or false, not {type(value).__name__}"
+        raise InvalidInput(msg)
+    return value
+
+
+def _number(name: str, value: Any) -> int:
+    if type(value) is not int or value < 0:  # exact: True is no number
+        msg = f"the argument {name!r} is a whole number that is not negative"
+        raise InvalidInput(msg)
+    return value
+
+
 def _repository(name: str, value: Any) -> RepositoryName:
     return RepositoryName.parse(_text(name, value))
 
@@ -56,6 +70,8 @@ def _mapping(name: str, value: Any) -> dict[str, Any]:
 _CONVERTERS: dict[Any, Converter] = {
     str: _text,
     str | None: _text_or_none,
+    bool: _flag,
+    int: _number,
     RepositoryName: _repository,
     Kind: _kind,
     dict[str, Any]: _mapping,
@@ -90,11 +106,15 @@ class Signature:
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The checked arguments by name, ready to call the body with.
 
+        Arguments by name that are not known are left out: a newer sender may say more than this worker understands.
+        What an older one must not miss goes by position, or into another task.
+
         Raises:
             InvalidInput: one is missing, not known, of the wrong type or against its rule.
         """
+        known = {name: value for name, value in kwargs.items() if name in self.converters}
         try:
-            bound = self.signature.bind(*args, **kwargs)
+            bound = self.signature.bind(*args, **known)
         except TypeError as exc:
             msg = f"the task cannot be called so: {exc}"
             raise InvalidInput(msg) from None

@@ -68,6 +68,11 @@ class Consumer(CeleryConsumer):
         """Keep what is no task."""
         self._bury(message, "is no task message")
 
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's signature
+        """Keep what this worker has no body for: it is of a newer release, or of another pool."""
+        task = str((message.headers or {}).get("task"))[:200]
+        self._bury(message, f"this worker has no task {task}: it is older or newer than the sender, or of another pool")
+
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's signature
         """Keep what is no valid task."""
         self._bury(message, str(exc))

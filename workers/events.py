@@ -4,6 +4,7 @@ from typing import Any
 
 from softman import wiring
 from softman.events.consumer import Dispatcher, EventConsumer, EventsStep
+from softman.events.watch import BeatWatch
 from softman.model import RepositoryName
 from softman.tasks.catalogue import EVENTS, PUBLISH_CHANGES
 from softman.tasks.client import TaskSender, bury
@@ -18,12 +19,14 @@ class EventsApp(WorkerApp):
         """The consumer of this process, built from settings."""
         chosen = settings()
         outlet = CeleryOutlet(self)
+        watch = BeatWatch(wiring.clockwork(chosen))
         return EventConsumer(
             connect=lambda: self.connection_for_read(heartbeat=30),
             dispatcher=Dispatcher(wiring.pending(chosen), outlet),
             outlet=outlet,
             settings=chosen.events,
             domain=chosen.domain,
+            watch=watch.look,
         )
 
 

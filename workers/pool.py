@@ -9,6 +9,7 @@ from softman.log import bind_context, clear_context, configure_logging
 from softman.settings import Settings
 from softman.tasks.catalogue import TASK_QUEUES
 from softman.tasks.config import celery_settings
+from workers import stopping as stopping  # noqa: PLC0414 - its signal handler must be there
 from workers.base import BODIES, Body, run, settings
 
 

@@ -11,12 +11,14 @@ from softman.tasks.catalogue import (
     CREATE_REPOSITORY,
     PROVISION,
     PUBLISH_KEYS,
+    REPORT_DEAD_LETTERS,
     RESIGN,
     RESUME_PROVISIONING,
     STRATUM0,
     SWEEP_STAGING,
 )
-from workers.base import sender, set_link, settings, task
+from softman.tasks.deadletters import BrokerDeadLetters
+from workers.base import sender, set_link, settings, task, worker_application
 from workers.pool import WorkerApp
 
 QUIET_SECONDS = 900.0
@@ -74,6 +76,14 @@ def resign() -> None:
 def sweep_staging() -> None:
     """Remove staged objects of transactions that never came to a commit."""
     _log.info("staging areas are swept", count=wiring.stratum0(settings()).sweep_staging())
+
+
+@task(REPORT_DEAD_LETTERS, retries=0, dead_letter=False)
+def report_dead_letters() -> None:
+    """Say how many dead letters there are. They are counted, not read: nobody else sees them while they are read."""
+    count = BrokerDeadLetters(worker_application()).count()
+    if count:
+        _log.error("dead letters wait for somebody to look: softman dead list", count=count)
 
 
 def stopped(links: list[LinkProgress], now: float) -> bool:

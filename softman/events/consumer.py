@@ -114,6 +114,7 @@ class EventConsumer:
         outlet: where malformed messages go.
         settings: how long and how much to fold.
         domain: of the repositories.
+        watch: called every now and then, between messages; must not raise.
     """
 
     def __init__(
@@ -124,7 +125,9 @@ class EventConsumer:
         outlet: Outlet,
         settings: EventSettings,
         domain: str,
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
+        self._watch = watch
         self._connect = connect
         self._dispatcher = dispatcher
         self._outlet = outlet
@@ -184,6 +187,8 @@ class EventConsumer:
 
     def _step(self, connection: Connection) -> None:
         batch = self._batch
+        if not batch.count:
+            self._watch()
         left = batch.due - time.monotonic() if batch.count else IDLE_SECONDS
         if left <= 0 or batch.count >= self._settings.fold_events:
             self._flush()

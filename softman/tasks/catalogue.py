@@ -44,7 +44,16 @@ PUBLISH_CHANGES = TaskSpec("softman.publish_changes", PUBLISHER, public=True)
 COMMIT_REVISION = TaskSpec("softman.commit", COMMIT)
 """``(request)``: stratum 0 checks a candidate revision and signs it."""
 RESYNC = TaskSpec("softman.resync", BULK, public=True)
-"""``(repository)``: the full difference between bucket and repository, now."""
+"""``(repository, prefix=None, verify=False, after=None)``: the difference between bucket and repository, now.
+
+In full, or for keys that begin with ``prefix`` (``cvmfs/`` included); ``verify`` reads every object again and compares
+content; ``after`` goes on behind a key.
+"""
+PLAN = TaskSpec("softman.plan", BULK, public=True)
+"""``(repository, prefix=None, verify=False, limit=100)``: what ``softman.resync`` would do; changes nothing.
+
+The result is ``{"schema": 1, "repository", "counts": {action: number}, "steps": [first ones], "complete"}``.
+"""
 RECONCILE = TaskSpec("softman.reconcile", BULK)
 """``()``: queues a ``reconcile_repository`` for every repository, spread over time."""
 RECONCILE_REPOSITORY = TaskSpec("softman.reconcile_repository", BULK)
@@ -57,10 +66,13 @@ RESIGN = TaskSpec("softman.resign", STRATUM0)
 """``()``: signs whitelists anew well before they expire."""
 SWEEP_STAGING = TaskSpec("softman.sweep_staging", STRATUM0)
 """``()``: removes staged objects of transactions that never came to a commit."""
+REPORT_DEAD_LETTERS = TaskSpec("softman.report_dead_letters", STRATUM0)
+"""``()``: tells the operators how many dead letters there are."""
 
 TASKS = (
     PROVISION, CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES,
-    COMMIT_REVISION, RESYNC, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
+    COMMIT_REVISION, RESYNC, PLAN, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
+    REPORT_DEAD_LETTERS,
 )  # fmt: skip
 
 PROVISIONING_CHAIN = (CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC)

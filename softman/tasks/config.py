@@ -31,7 +31,7 @@ _RETRY_RESULT = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "i
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """The configuration of a Celery application, client or worker, in Celery's own setting names."""
-    return {**_broker(settings), **_tasks(), **_results(settings), **_worker()}
+    return {**_broker(settings), **_tasks(), **_results(settings), **_worker(settings)}
 
 
 def _broker(settings: Settings) -> dict[str, Any]:
@@ -81,8 +81,10 @@ def _results(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _worker() -> dict[str, Any]:
+def _worker(settings: Settings) -> dict[str, Any]:
     return {
+        # In KiB. A process that has grown beyond it ends after its task, and a fresh one takes its place.
+        "worker_max_memory_per_child": settings.worker_memory // 1024,
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
         # Quorum queues know no global prefetch; Celery turns it off when it sees one.

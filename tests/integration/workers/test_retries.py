@@ -139,3 +139,30 @@ def test_a_restart_of_the_broker_loses_no_work(bench: Any, unique: str) -> None:
     for result in (running, queued, waiting):
         assert result.get(timeout=SECONDS).startswith("run ")
     assert set(bench.notes("patient")) == set(names)
+
+
+def test_a_worker_that_stops_hands_a_long_slice_back_within_seconds(bench: Any, unique: str) -> None:
+    first = bench.worker("probe_tasks:stratum0", "-c1")
+    result = bench.client.send_task("probe.long", args=[unique], queue=STRATUM0)
+    bench.wait(lambda: bench.notes("long") == [unique], "it has begun")
+    assert first.stop() == 0  # which waits for 30 s at most
+    bench.worker("probe_tasks:stratum0", "-c1")
+    assert result.get(timeout=60) == "run 2"
+    assert bench.take(DEAD) == []
+
+
+def test_a_process_that_has_grown_is_replaced_after_its_task(bench: Any, unique: str) -> None:
+    bench.worker("probe_tasks:stratum0", "-c1", SOFTMAN_WORKER_MEMORY=str(1024**2))
+    pids = {bench.client.send_task("probe.where", args=[unique], queue=STRATUM0).get(timeout=60) for _ in range(3)}
+    assert len(pids) == 3
+
+
+def test_old_and_new_releases_side_by_side(bench: Any, unique: str) -> None:
+    """An argument that only the newer one knows is left out; a task that it alone has waits in the dead letters."""
+    bench.worker("probe_tasks:stratum0", "-c1")
+    result = bench.client.send_task("probe.where", args=[unique], kwargs={"later": 1}, queue=STRATUM0)
+    assert result.get(timeout=60)
+    bench.client.send_task("probe.invented-later", args=[unique], queue=STRATUM0)
+    bench.wait(lambda: bench.depth(DEAD) == 1, "it is kept")
+    (letter,) = bench.take(DEAD)
+    assert "this worker has no task probe.invented-later" in letter.headers[REASON_HEADER]

@@ -58,3 +58,21 @@ def test_a_passing_fault_does_not_lose_it() -> None:
         for _ in range(3):
             assert lease.asked.acquire(timeout=60)
         keeper.check()
+
+
+def test_whoever_shall_stop_hands_a_long_slice_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    flag = threading.Event()
+    monkeypatch.setattr(LeaseKeeper, "stopping", flag)
+    monkeypatch.setattr("softman.services.keeper.GRACE_SECONDS", 0.2)
+    with LeaseKeeper(FakeLease(True), 60) as keeper:
+        keeper.check()
+        flag.set()
+        keeper.check()  # a short slice may end
+        with pytest.raises(Busy, match="worker stops"):
+            _check_for_ever(keeper)
+
+
+def _check_for_ever(keeper: LeaseKeeper) -> None:
+    pause = threading.Event()
+    while not pause.wait(0.01):
+        keeper.check()

@@ -39,7 +39,6 @@ def test_text_becomes_what_the_body_asks_for() -> None:
     [
         ((), {}, "missing a required argument: 'repository'"),
         (("a.b", "c", "personal", None, "more"), {}, "too many positional arguments"),
-        (("alice.example.org",), {"grup": "x"}, "unexpected keyword argument 'grup'"),
         ((7,), {}, "'repository' is text, not int"),
         (("alice",), {}, "no repository name"),
         (("-a.example.org",), {}, "no repository name|only lower-case|characters"),
@@ -54,6 +53,10 @@ def test_what_does_not_fit_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(InvalidInput, match=message):
         PLAIN.bind(args, kwargs)
+
+
+def test_what_a_newer_sender_says_in_addition_is_left_out() -> None:
+    assert PLAIN.bind(("alice.example.org",), {"later": {"x": 1}}) == PLAIN.bind(("alice.example.org",), {})
 
 
 def test_an_annotation_that_cannot_be_checked_is_a_programming_error() -> None:

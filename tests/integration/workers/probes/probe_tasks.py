@@ -6,9 +6,20 @@ import time
 from pathlib import Path
 
 from softman.errors import InvalidInput, Outage, ServiceUnavailable
+from softman.services.keeper import LeaseKeeper
 from softman.tasks.catalogue import PUBLISHER, STRATUM0, TaskSpec
 from workers.base import task
 from workers.pool import WorkerApp
+
+
+class NoLease:
+    """A lease that nobody else wants."""
+
+    token = ""
+
+    def renew(self) -> bool:
+        """Always."""
+        return True
 
 
 def note(label: str, name: str) -> int:
@@ -79,6 +90,25 @@ def mortal(name: str) -> str:
     if runs <= 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return f"run {runs}"
+
+
+@task(TaskSpec("probe.where", STRATUM0), keep_result=True)
+def where(name: str) -> str:
+    """Which process this is."""
+    note("where", name)
+    return str(os.getpid())
+
+
+@task(TaskSpec("probe.long", STRATUM0), keep_result=True, longest_delay=1.0)
+def long(name: str) -> str:
+    """A slice of a turn that takes longer than anybody waits."""
+    runs = note("long", name)
+    if runs > 1:
+        return f"run {runs}"
+    with LeaseKeeper(NoLease(), 60.0) as keeper:
+        while True:
+            keeper.check()
+            time.sleep(0.05)
 
 
 @task(TaskSpec("probe.patient", STRATUM0), keep_result=True)
