@@ -15,12 +15,15 @@ from softman.errors import ServiceUnavailable
 from softman.standalone.ports import LOOPBACK
 from softman.standalone.process import python_environment, tail, wait_until
 from softman.standalone.roles import Site, environment, settings
+from softman.tasks.catalogue import BULK, PUBLISHER
 from softman.tasks.client import client_app
 
 _PING_SECONDS = 0.5
 _SHOWN_LOGS = 2
 WORKERS = "worker-"
 """Names of our own processes in the process table begin so."""
+
+BEATS = ("beat", "beat-too")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +63,23 @@ class Flower:
         return f"http://{LOOPBACK}:{self.port}"
 
 
-def _worker(name: str, role: str, *, stage: int = 0) -> ProcessSpec:
+def _worker(name: str, role: str, *options: str, module: str | None = None, stage: int = 0) -> ProcessSpec:
     """The worker of ``workers.<name>``; without the second that workers take to get to know each other."""
     quick = ("--without-mingle", "--without-gossip")
-    return ProcessSpec(name, role, ("-A", f"workers.{name}", "worker", "-n", f"{name}@%h", *quick), stage=stage)
+    arguments = ("-A", f"workers.{module or name}", "worker", "-n", f"{name}@%h", *quick, *options)
+    return ProcessSpec(name, role, arguments, stage=stage)
 
 
 def process_specs(flower: Flower | None) -> tuple[ProcessSpec, ...]:
-    """All processes of a small site: one worker per pool, beat, and Flower when it is wanted."""
+    """All processes of a small site: one worker per pool, two beats with one schedule, and Flower when it is wanted.
+
+    Full syncs have a worker of their own, or some of them would keep all slots from the interactive work.
+    """
     specs = [
-        ProcessSpec("beat", "beat", ("-A", "workers.app", "beat"), answers=False),
+        *(ProcessSpec(name, "beat", ("-A", "workers.app", "beat"), answers=False) for name in BEATS),
         _worker("events", "events"),
-        _worker("publisher", "publisher"),
+        _worker("publisher", "publisher", "-Q", PUBLISHER),
+        _worker("bulk", "publisher", "-Q", BULK, module="publisher"),
         _worker("connector", "connector"),
         _worker("stratum0", "stratum0", stage=1),
         _worker("commit", "stratum0", stage=1),

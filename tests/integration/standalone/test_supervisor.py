@@ -16,7 +16,7 @@ from softman.standalone.stack import Stack
 from softman.tasks.client import client_app
 
 Leftovers = Callable[[Path], list[str]]
-NAMES = {"beat", "events", "publisher", "connector", "stratum0", "commit", "flower"}
+NAMES = {"beat", "beat-too", "events", "publisher", "bulk", "connector", "stratum0", "commit", "flower"}
 SECONDS = 180.0
 
 
@@ -41,7 +41,8 @@ def test_all_run_and_consume_their_own_queues(working: Stack) -> None:
     assert set(json.loads((working.directory / "workers.json").read_text())) == NAMES
     expected: dict[str, set[str]] = {
         "events": set(),
-        "publisher": {"publisher", "publisher.bulk"},
+        "publisher": {"publisher"},
+        "bulk": {"publisher.bulk"},
         "connector": {"connector"},
         "stratum0": {"stratum0"},
         "commit": {"stratum0.commit"},
@@ -64,12 +65,15 @@ def test_each_process_has_only_its_own_secrets(working: Stack) -> None:
         identity = _identity(working, name)
         assert identity is not None
         found[name] = {key for key in _environment(identity) if key.endswith(("SECRET_ID", "SECRET_KEY", "ENDPOINT"))}
+    publisher = {"SOFTMAN_VAULT__PUBLISHER__SECRET_ID", "SOFTMAN_S3__READER__SECRET_KEY", "SOFTMAN_S3__ENDPOINT"}
     stratum0 = {"SOFTMAN_VAULT__STRATUM0__SECRET_ID"}
     assert found == {
         "beat": set(),
+        "beat-too": set(),
         "events": set(),
         "flower": set(),
-        "publisher": {"SOFTMAN_VAULT__PUBLISHER__SECRET_ID", "SOFTMAN_S3__READER__SECRET_KEY", "SOFTMAN_S3__ENDPOINT"},
+        "publisher": publisher,
+        "bulk": publisher,
         "connector": {
             "SOFTMAN_S3__CONNECTOR__SECRET_KEY", "SOFTMAN_S3__PUSH_ENDPOINT", "SOFTMAN_S3__ENDPOINT",
         },
