@@ -126,6 +126,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         archive(symlink(b"a/s", b"."), symlink(b"l", b"a/s/s/s/../../x")),
         "l is a symbolic link that leads out",
     ),
+    "link in circles over the parent": (
+        archive(symlink(b"a", b"a/../..")),
+        "a is a symbolic link that leads out of th",
+    ),
     "link in a hard link": (
         archive(symlink(b"a/b/l", b"../../x"), hard_link(b"l", b"a/b/l")),
         "l is a symbolic link that leads out",

@@ -8,7 +8,10 @@ follow a link: they are looked at when the whole tree is known.
 
 from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
+LEADS_OUT: Final = "is a symbolic link that leads out of the archive"
+ASTRAY: Final = "is a symbolic link that leads out of the archive, or in circles"
 _MAX_TARGET = 4095
 _MAX_HOPS = 40
 """So many links the kernel of a client follows."""
@@ -44,7 +47,7 @@ def judge_link(path: bytes, target: bytes) -> Verdict | str:
     names = [name for name in target.split(b"/") if name not in {b"", b"."}]
     up = next((at for at, name in enumerate(names) if name != b".."), len(names))
     if up > path.count(b"/"):
-        return "is a symbolic link that leads out of the archive"
+        return LEADS_OUT
     return Verdict.LATER if b".." in names[up:] else Verdict.INSIDE
 
 
@@ -61,7 +64,7 @@ class LinkWalker:
         self._steps = steps
 
     def stays_inside(self, path: bytes) -> bool:
-        """Whether the link at ``path`` leads nowhere outside, on the way neither.
+        """Whether the link at ``path`` leads somewhere inside, and nowhere outside on the way.
 
         Raises:
             LinksTooEntangled: there were too many steps.
@@ -84,8 +87,8 @@ class LinkWalker:
                 at.append(name)
                 continue
             hops += 1
-            if hops > _MAX_HOPS:  # no client follows it further
-                return True
+            if hops > _MAX_HOPS:
+                return False
             pending += _reversed_names(target)
         return True
 

@@ -6,7 +6,7 @@ from softman.cvmfs.ingest import tarheaders
 from softman.cvmfs.ingest.tarheaders import Member, member_path, shown, type_name
 from softman.cvmfs.paths import AUTO_MARKER, MARKER
 from softman.services.archives.limits import ArchiveLimits, ArchiveRefused
-from softman.services.archives.links import LinksTooEntangled, LinkWalker, Verdict, judge_link
+from softman.services.archives.links import ASTRAY, LinksTooEntangled, LinkWalker, Verdict, judge_link
 from softman.services.archives.spool import DIRECTORIES, Found, Spool, SpoolEntry, SpoolKind
 
 MAX_PATH: Final = 2900
@@ -82,7 +82,7 @@ class Members:
         for path in self._spool.doubtful():
             try:
                 if not walker.stays_inside(path):
-                    raise ArchiveRefused(f"{shown(path)} is a symbolic link that leads out of the archive")
+                    raise ArchiveRefused(f"{shown(path)} {ASTRAY}")
             except LinksTooEntangled:
                 raise ArchiveRefused("its symbolic links lead to one another in too many ways to be followed") from None
 

@@ -5,8 +5,9 @@ from types import TracebackType
 from typing import Self
 
 from softman.cvmfs.entries import NO_ATTRIBUTES
+from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.paths import MARKER
-from softman.cvmfs.staging import StoredObject
+from softman.cvmfs.staging import ChunkedContent, StoredObject
 from softman.cvmfs.transaction import Transaction
 from softman.services.archives.spool import Spool, SpoolEntry, SpoolKind
 
@@ -79,6 +80,42 @@ class StagedTree:
                 transaction.add_directory(place, _DIRECTORY_MODE, mtime, mtime_ns=mtime_ns)
             else:
                 _add(transaction, path, entry)
+
+    def is_shown(self, transaction: Transaction, path: bytes) -> bool:
+        """Whether the tree at ``path`` has just these members with this content, modes and times.
+
+        Of the directory itself, and of those that the archive does not name, nothing but their being there is compared.
+        """
+        count = 0
+        for entry in self._spool.entries():
+            if entry.path:
+                shown = transaction.lookup(path + b"/" + entry.path)
+                if shown is None or not _is_same(transaction, path, entry, shown):
+                    return False
+                count += entry.path != MARKER
+        marker = transaction.lookup(path + b"/" + MARKER)
+        return marker is not None and marker.is_file and count + 1 == sum(1 for _ in transaction.walk(path))
+
+
+def _is_same(transaction: Transaction, path: bytes, entry: SpoolEntry, shown: Entry) -> bool:
+    if entry.kind is SpoolKind.IMPLIED:
+        return shown.is_dir
+    if entry.kind is SpoolKind.HARD_LINK:
+        leader = transaction.lookup(path + b"/" + entry.link)
+        return leader is not None and shown.hardlink_group == leader.hardlink_group != 0
+    if (entry.mtime, entry.mtime_ns) != (shown.mtime, shown.mtime_ns or 0):
+        return False
+    if entry.kind is SpoolKind.LINK:
+        return shown.symlink == entry.link
+    return shown.permissions == entry.mode and _has_content(shown, entry.content)
+
+
+def _has_content(shown: Entry, content: StoredObject | ChunkedContent | None) -> bool:
+    if content is None:
+        return shown.is_dir
+    if isinstance(content, ChunkedContent):
+        return shown.chunks == content.chunks
+    return shown.hash == content.hash
 
 
 def _add(transaction: Transaction, path: bytes, entry: SpoolEntry) -> None:

@@ -1,5 +1,6 @@
 """Whatever an archive is made of or turned into: it becomes a tree that stays inside, or is refused with our error."""
 
+import errno
 import os
 import random
 from collections.abc import Sequence
@@ -84,10 +85,18 @@ def check(tmp: Path, entries: Sequence[SpoolEntry]) -> None:
         assert b".." not in names
         assert b"." not in names
         assert entry.mode <= 0o777
-        if entry.kind is SpoolKind.LINK:
-            reached = os.path.realpath(os.fsencode(top) + b"/" + entry.path)
-            assert (reached + b"/").startswith(os.fsencode(top) + b"/"), entry
+        place = os.fsencode(top) + b"/" + entry.path
+        if entry.kind is SpoolKind.LINK and not goes_in_circles(place):
+            assert (os.path.realpath(place) + b"/").startswith(os.fsencode(top) + b"/"), entry
     assert list(top.parent.iterdir()) == [top]
+
+
+def goes_in_circles(link: bytes) -> bool:
+    try:
+        os.stat(link)  # noqa: PTH116
+    except OSError as exc:
+        return exc.errno == errno.ELOOP
+    return False
 
 
 def unpack(data: bytes, kind: ArchiveKind) -> None:

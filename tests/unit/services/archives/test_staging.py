@@ -185,7 +185,6 @@ def test_links_that_stay_inside_are_kept_as_they_are(stage: Stage) -> None:
         b"mixed": b"a/b/../../x",
         b"dangling": b"no/where/../here",
         b"loop": b"loop",
-        b"around": b"a/../around",
         b"a/sibling": b"../lib/../share",
         b"spaces": b" a\n",
     }

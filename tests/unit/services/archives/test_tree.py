@@ -116,3 +116,25 @@ def test_an_archive_in_the_place_of_another_in_one_transaction(workshop: Worksho
     workshop.publish(both)
     entries, _, nested = shown(workshop)
     assert (b"/a/new" in entries, b"/a/lib" in entries, nested) == (True, False, {b"/a"})
+
+
+def test_a_tree_knows_whether_it_is_shown(workshop: Workshop, tmp_path: Path) -> None:
+    workshop.publish(put(FIRST, b"/a"))
+    others = [FIRST.replace(b"#!/bin/sh", b"#!/bin/xy"), SECOND, archive(), archive(FIRST[:-1024], member(b"more"))]
+    staging = workshop.staging()
+    with workshop.reader().snapshot() as snapshot, Transaction(snapshot, staging, now=workshop.now) as transaction:
+        shown = []
+        for data in (FIRST, *others):
+            with stage_archive(iter([data]), ArchiveKind.TAR, staging, ArchiveLimits(), scratch=tmp_path) as tree:
+                shown.append(tree.is_shown(transaction, b"/a"))
+    assert shown == [True, False, False, False, False]
+
+
+def test_hard_links_are_told_from_copies_by_what_they_show(workshop: Workshop, tmp_path: Path) -> None:
+    workshop.publish(put(archive(member(b"a", b"1"), hard_link(b"b", b"a")), b"/x"))
+    other = archive(member(b"a", b"1"), member(b"b", b"2"))
+    staging = workshop.staging()
+    with workshop.reader().snapshot() as snapshot, Transaction(snapshot, staging, now=workshop.now) as transaction:
+        scratch = tmp_path
+        with stage_archive(iter([other]), ArchiveKind.TAR, staging, ArchiveLimits(), scratch=scratch) as tree:
+            assert not tree.is_shown(transaction, b"/x")
