@@ -1,10 +1,12 @@
 """Pools ``publisher`` and ``publisher.bulk``: what buckets hold becomes what repositories show."""
 
+from typing import Any
+
 from softman import wiring
 from softman.adapters.ports import CommitDoor
 from softman.errors import SoftmanError
 from softman.log import get_logger
-from softman.model import Link, LinkState, RepositoryName, Turn
+from softman.model import PUBLISHED_PREFIX, Link, LinkState, Part, RepositoryName, Turn
 from softman.services.publisher import Publisher
 from softman.services.turns import Turns
 from softman.tasks.catalogue import (
@@ -13,6 +15,7 @@ from softman.tasks.catalogue import (
     CONNECT_BUCKET,
     DRAIN,
     FIRST_SYNC,
+    PLAN,
     PUBLISH_CHANGES,
     PUBLISHER,
     RECONCILE,
@@ -20,6 +23,7 @@ from softman.tasks.catalogue import (
     RESYNC,
 )
 from softman.tasks.client import CeleryCommitDoor
+from workers.answers import plan_to_json
 from workers.base import message_queue, sender, set_link, settings, task, worker_application
 from workers.pool import WorkerApp
 
@@ -64,12 +68,31 @@ def publish_changes(repository: RepositoryName) -> None:
         _end_first_sync(repository, turn)
 
 
-@task(RESYNC, keep_result=True)
-def resync(repository: RepositoryName) -> str:
-    """The full difference between bucket and repository, now."""
-    turn = _turns().sync_everything(repository)
+@task(RESYNC, keep_result=True, retries=60)
+def resync(
+    repository: RepositoryName, prefix: str | None = None, verify: bool = False, after: str | None = None
+) -> str:
+    """The difference between bucket and repository, now: all of it, of a prefix, or of content, too.
+
+    What is left of a part when the turn is over goes on in a task of its own.
+    """
+    part = Part(prefix or PUBLISHED_PREFIX, after or "", verify)
+    if part == Part():
+        _publisher().forget_refusals(repository)
+        turn = _turns().sync_everything(repository)
+    else:
+        turn = _turns().sync_part(repository, part)
     _follow_up(repository, turn)
     return _in_words(turn)
+
+
+@task(PLAN, keep_result=True, retries=3, dead_letter=False)
+def plan(
+    repository: RepositoryName, prefix: str | None = None, verify: bool = False, limit: int = 100
+) -> dict[str, Any]:
+    """What ``resync`` would do; nothing is changed."""
+    steps = _publisher().plan(repository, Part(prefix or PUBLISHED_PREFIX, verify=verify))
+    return plan_to_json(repository, steps, limit)
 
 
 @task(RECONCILE, retries=0, dead_letter=False)
@@ -113,15 +136,18 @@ def drain() -> None:
 
 def _follow_up(repository: RepositoryName, turn: Turn) -> None:
     """Queue the rest of the work; a full sync goes behind the interactive work, a crowded owner's a little later."""
-    if turn.again:
-        later = CROWDED_SECONDS if turn.crowded else 0.0
+    later = CROWDED_SECONDS if turn.crowded else 0.0
+    if turn.rest is not None:
+        rest = turn.rest
+        sender().send(RESYNC, str(repository), rest.prefix, rest.verify, rest.after, countdown=later)
+    elif turn.again:
         sender().send(PUBLISH_CHANGES, str(repository), queue=BULK if turn.bulk else None, countdown=later)
 
 
 def _in_words(turn: Turn) -> str:
     if turn.held_elsewhere:
         return "another publisher is at work and does it"
-    more = "; more follows" if turn.again else ""
+    more = "; more follows" if turn.again or turn.rest is not None else ""
     return f"{'nothing to publish' if turn.revision is None else f'revision {turn.revision}'}{more}"
 
 

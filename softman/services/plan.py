@@ -124,10 +124,14 @@ class Difference:
 
     Args:
         rules: the mapping.
-        known: by key, what was read and refused before; with the same ETag it is refused again unread.
+        known: by key, what was refused before. What was read for it, and has the same ETag, is refused again unread;
+            but not under other rules, nor when verifying.
         settled: the repository follows these rules already, so what has the mark of its object is as they want it.
         verify: look at everything, and at the content.
-        catalog_wanted: whether softman wants a catalog of its own for a directory.
+
+    Attributes:
+        known: what was refused before.
+        compared: how many objects and entries were compared so far.
     """
 
     def __init__(
@@ -137,15 +141,12 @@ class Difference:
         *,
         settled: bool = True,
         verify: bool = False,
-        catalog_wanted: Callable[[bytes], bool] = lambda _path: True,
     ) -> None:
+        self.known = known
+        self.compared = 0
         self._rules = rules
-        self._known = known
         self._settled = settled
         self._verify = verify
-        self._catalog_wanted = catalog_wanted
-        self.compared = 0
-        """How many objects and entries were compared so far."""
 
     def steps(self, listing: Iterable[BucketObject], entries: Iterable[tuple[bytes, Entry]]) -> Iterator[Step]:
         """Merge.
@@ -182,7 +183,7 @@ class Difference:
             if entry.is_dir:
                 return  # it stands because something is in it, and goes with its last child
             if entry.name in UNMARKED:
-                if entry.name == b".cvmfscatalog" and not self._settled and not self._catalog_wanted(entry.parent):
+                if entry.name == b".cvmfscatalog" and not self._settled and not self._rules.wants_catalog(entry.parent):
                     yield Unmark(entry.path)
                 return
         key = source_key(entry)
@@ -212,7 +213,7 @@ class Difference:
             yield Look(target, self._verify)
 
     def _refused_before(self, item: BucketObject) -> Refusal | None:
-        known = self._known.get(item.key)
+        known = self.known.get(item.key) if self._settled and not self._verify else None
         return known if known is not None and known.etag == item.etag != "" else None
 
 

@@ -93,7 +93,8 @@ class Publication:
         return None
 
     def refuse_blocked(self, target: Target, refusal: Refusal) -> None:
-        """Report a key that lost its path to another."""
+        """Report a key that lost its path to another; where other rules had put it, it does not stay."""
+        self.withdraw(target.key)
         self.lost.append((target.path, target.key))
         self._tally.refuse(refusal)
 

@@ -4,7 +4,7 @@ Level-triggered: a turn compares the bucket as it is now with the repository as 
 everything, and commits the difference slice by slice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,6 +21,7 @@ from softman.model import Base, Everything, Keys, Part, RegistryRecord, Reposito
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.keeper import LeaseKeeper
 from softman.services.mapping import DEFAULT_SITE, Rules, SiteRules
+from softman.services.preview import PlannedStep
 from softman.services.scopes import Course, Outcome, ScopeSync
 from softman.services.slices import SliceMaker, SliceSettings, Workplace
 from softman.services.sync import SliceLimits
@@ -125,16 +126,23 @@ class Publisher:
         self._pending.started(name)
         return self._turn(name)
 
-    def sync_everything(self, name: RepositoryName, *, afresh: bool = False) -> Turn:
-        """Publish the full difference between bucket and repository; a present holder of the lease does it instead.
+    def forget_refusals(self, name: RepositoryName) -> None:
+        """Let the next full difference read again what was refused: limits may be others now."""
+        forgotten = [replace(refusal, etag="") for refusal in self._records.refusals(name)]
+        self._records.set_refusals(name, forgotten, frozenset(refusal.key for refusal in forgotten))
 
-        Args:
-            name: the repository.
-            afresh: also read again what was refused before.
+    def plan(self, name: RepositoryName, part: Part) -> Iterator[PlannedStep]:
+        """What ``sync_part`` would do now, lazily; nothing is changed, and nobody is kept from publishing.
+
+        Raises:
+            NotFound: there is no such repository or bucket.
+            Forbidden: the bucket is somebody else's.
+            ServiceUnavailable: bucket or repository do not answer.
         """
-        if afresh:
-            forgotten = [replace(refusal, etag="") for refusal in self._records.refusals(name)]
-            self._records.set_refusals(name, forgotten, frozenset(refusal.key for refusal in forgotten))
+        yield from self._scopes.preview(*self._workplace(name), part)
+
+    def sync_everything(self, name: RepositoryName) -> Turn:
+        """Publish the full difference between bucket and repository; a present holder of the lease does it instead."""
         self._pending.need_everything(name)
         return self._turn(name)
 

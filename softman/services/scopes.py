@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from softman.adapters.ports import BucketReader, Records
+from softman.cvmfs.snapshot import Snapshot
 from softman.errors import Forbidden
 from softman.log import get_logger
 from softman.model import (
@@ -22,8 +23,9 @@ from softman.model import (
 from softman.services.bucket_rules import read_rules
 from softman.services.configuration import CONFIGURATION_KEY
 from softman.services.keeper import LeaseKeeper
-from softman.services.mapping import SiteRules
+from softman.services.mapping import Rules, SiteRules
 from softman.services.plan import Difference, Look, Step, Vanished, looks, walk_by_key
+from softman.services.preview import Action, PlannedStep, preview
 from softman.services.progress import ProgressRecorder
 from softman.services.publication import Tally
 from softman.services.rivals import Rivals
@@ -144,6 +146,21 @@ class ScopeSync:
                 progress.end()
         return outcome
 
+    def preview(self, work: Workplace, record: RegistryRecord, part: Part) -> Iterator[PlannedStep]:
+        """What a sync of a part would do; nothing is changed, and no object is read.
+
+        Raises:
+            Forbidden: the bucket is somebody else's.
+            ServiceUnavailable: bucket or repository do not answer.
+        """
+        check_owner(self._buckets, work.name)
+        found = read_rules(self._buckets, record, self._site)
+        if found.refusal is not None:
+            yield PlannedStep(Action.REFUSE, found.refusal.key, "", found.refusal.reason)
+        with cvmfs_errors(f"reading {work.name}"), work.reader.snapshot() as base:
+            difference = self._difference(work.name, found.rules, part, base)
+            yield from preview(self._steps(work.name, difference, part, base), base)
+
     @contextmanager
     def _plan(self, work: Workplace, scope: Scope | Part, outcome: Outcome) -> Iterator[_Plan]:
         """What to look at. Only a difference needs the catalogs of the revision that it starts from."""
@@ -155,18 +172,9 @@ class ScopeSync:
             return
         part = scope if isinstance(scope, Part) else Part()
         complete = part == Part() or (part.verify and part == Part(verify=True))
-        known = {refusal.key: refusal for refusal in self._records.refusals(name)}
         with cvmfs_errors(f"publishing {name}"), work.reader.snapshot() as base:
-            settled = follows(base.lookup(b""), rules)
-            difference = Difference(
-                rules,
-                known if settled and not part.verify else {},
-                settled=settled,
-                verify=part.verify,
-                catalog_wanted=rules.wants_catalog,
-            )
-            listing = self._buckets.list_objects(name.bucket, part.prefix, part.after)
-            steps = difference.steps(listing, walk_by_key(base.listdir, part))
+            difference = self._difference(name, rules, part, base)
+            steps = self._steps(name, difference, part, base)
             yield _Plan(
                 _followed(steps, outcome),
                 Rivals(self._buckets, name.bucket, complete=complete),
@@ -174,8 +182,24 @@ class ScopeSync:
                 lambda: difference.compared,
                 None,
                 _in_words(scope),
-                {key: refusal for key, refusal in known.items() if key.startswith(part.prefix) and key > part.after},
+                {
+                    key: each
+                    for key, each in difference.known.items()
+                    if key.startswith(part.prefix) and key > part.after
+                },
             )
+
+    def _difference(self, name: RepositoryName, rules: Rules, part: Part, base: Snapshot) -> Difference:
+        return Difference(
+            rules,
+            {refusal.key: refusal for refusal in self._records.refusals(name)},
+            settled=follows(base.lookup(b""), rules),
+            verify=part.verify,
+        )
+
+    def _steps(self, name: RepositoryName, difference: Difference, part: Part, base: Snapshot) -> Iterator[Step]:
+        listing = self._buckets.list_objects(name.bucket, part.prefix, part.after)
+        return difference.steps(listing, walk_by_key(base.listdir, part))
 
     def _record(
         self, name: RepositoryName, result: SliceResult, broken: Refusal | None, plan: _Plan, course: Course
@@ -214,6 +238,10 @@ def _followed(steps: Iterator[Step], outcome: Outcome) -> Iterator[Step]:
         elif isinstance(step, Refusal):
             outcome.after = step.key
         yield step
+
+
+def _is_in(part: Part, key: str) -> bool:
+    return key.startswith(part.prefix) and key > part.after
 
 
 def _in_words(scope: Scope | Part) -> str:

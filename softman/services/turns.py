@@ -14,7 +14,7 @@ from typing import Protocol
 from softman.adapters.ports import Lease, PendingKeys, Registry, TurnStates
 from softman.errors import NotFound, PermanentError, SoftmanError
 from softman.log import get_logger
-from softman.model import Failure, RepositoryName, Scope, Stranger, Turn
+from softman.model import Failure, Part, RepositoryName, Scope, Stranger, Turn
 from softman.services.keeper import LeaseKeeper
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 900.0
@@ -33,6 +33,9 @@ class MakesTurns(Protocol):
 
     def sync_everything(self, name: RepositoryName) -> Turn:
         """Publish the full difference."""
+
+    def sync_part(self, name: RepositoryName, part: Part) -> Turn:
+        """Publish the difference in a part of the bucket."""
 
     def repositories(self) -> list[RepositoryName]:
         """All repositories that take commits."""
@@ -114,6 +117,16 @@ class Turns:
         if turn.crowded:
             self._pending.need_everything(name)
         return turn
+
+    def sync_part(self, name: RepositoryName, part: Part) -> Turn:
+        """Publish the difference in a part of the bucket, whatever happened before.
+
+        Raises:
+            Busy: another publisher is at work; try again later.
+            PermanentError: it cannot be published; the repository is held off.
+        """
+        turn = self._make(name, lambda each: self._publisher.sync_part(each, part))
+        return replace(turn, rest=part) if turn.crowded else turn
 
     def waiting(self) -> list[RepositoryName]:
         """Repositories with pending keys that nobody works on, and that are not held off."""

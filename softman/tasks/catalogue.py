@@ -49,6 +49,11 @@ RESYNC = TaskSpec("softman.resync", BULK, public=True)
 In full, or for keys that begin with ``prefix`` (``cvmfs/`` included); ``verify`` reads every object again and compares
 content; ``after`` goes on behind a key.
 """
+PLAN = TaskSpec("softman.plan", BULK, public=True)
+"""``(repository, prefix=None, verify=False, limit=100)``: what ``softman.resync`` would do; changes nothing.
+
+The result is ``{"schema": 1, "repository", "counts": {action: number}, "steps": [first ones], "complete"}``.
+"""
 RECONCILE = TaskSpec("softman.reconcile", BULK)
 """``()``: queues a ``reconcile_repository`` for every repository, spread over time."""
 RECONCILE_REPOSITORY = TaskSpec("softman.reconcile_repository", BULK)
@@ -66,7 +71,7 @@ REPORT_DEAD_LETTERS = TaskSpec("softman.report_dead_letters", STRATUM0)
 
 TASKS = (
     PROVISION, CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES,
-    COMMIT_REVISION, RESYNC, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
+    COMMIT_REVISION, RESYNC, PLAN, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
     REPORT_DEAD_LETTERS,
 )  # fmt: skip
 

@@ -128,9 +128,10 @@ class World:
         return turn
 
     def shown(self, name: RepositoryName) -> dict[str, bytes | None]:
-        """Paths and content as the verifying reader shows them; None stands for a directory."""
+        """Paths and content as the verifying reader shows them; None stands for a directory, ``-> `` begins links."""
+        found: dict[str, bytes | None] = {}
         with self.reader(name).snapshot() as snapshot:
-            return {
-                entry.path.decode(): None if entry.is_dir else b"".join(snapshot.read_entry(entry))
-                for entry in snapshot.walk()
-            }
+            for entry in snapshot.walk():
+                content = b"-> " + entry.symlink if entry.is_symlink else None
+                found[entry.path.decode()] = b"".join(snapshot.read_entry(entry)) if entry.is_file else content
+        return found

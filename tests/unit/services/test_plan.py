@@ -169,7 +169,9 @@ def test_markers_of_our_own_are_left_alone() -> None:
     for name in (b"/.cvmfsdirtab", b"/d/.cvmfscatalog", b"/d/.cvmfsautocatalog"):
         tree.add(name, 4)
     assert plan([item("cvmfs/d/f")], tree) == []
-    unwanted = plan([item("cvmfs/d/f")], tree, settled=False, catalog_wanted=lambda _path: False)
+    deep = Rules("alice.example.org", parse_configuration(b"[catalogs]\ndepth = 1"))
+    assert plan([item("cvmfs/d/f")], tree, rules=deep, settled=False) == []
+    unwanted = plan([item("cvmfs/d/f")], tree, settled=False)
     assert unwanted == [Unmark(b"/d/.cvmfscatalog")]
     assert plan([], Tree([item("cvmfs/d/.cvmfscatalog")])) == [Vanished(target("cvmfs/d/.cvmfscatalog"))]
 

@@ -62,3 +62,15 @@ def test_what_a_newer_sender_says_in_addition_is_left_out() -> None:
 def test_an_annotation_that_cannot_be_checked_is_a_programming_error() -> None:
     with pytest.raises(TypeError, match="'extra'"):
         Signature.of(_body)
+
+
+def _counted(verify: bool = False, limit: int = 100) -> None:
+    """Take a flag and a number."""
+
+
+def test_flags_and_numbers_are_exact() -> None:
+    signature = Signature.of(_counted)
+    assert signature.bind((True,), {"limit": 0}) == {"verify": True, "limit": 0}
+    for args in ((1,), ("true",), (False, True), (False, -1), (False, 1.0), (None,)):
+        with pytest.raises(InvalidInput, match="the argument"):
+            signature.bind(args, {})

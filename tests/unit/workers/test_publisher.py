@@ -1,13 +1,16 @@
 """What publishers' tasks ask for next."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from softman.adapters.memory import MemoryRecords
-from softman.errors import ServiceUnavailable
-from softman.model import Link, LinkProgress, LinkState, RepositoryName, Turn
+from softman.errors import InvalidInput, ServiceUnavailable
+from softman.model import Link, LinkProgress, LinkState, Part, RepositoryName, Turn
+from softman.services.preview import Action, PlannedStep
 from softman.settings import Settings
 from softman.tasks.catalogue import (
     ATTACH_PUBLISHER,
@@ -16,8 +19,10 @@ from softman.tasks.catalogue import (
     FIRST_SYNC,
     PUBLISH_CHANGES,
     RECONCILE_REPOSITORY,
+    RESYNC,
 )
 from workers import publisher
+from workers.answers import plan_to_json
 from workers.publisher import CROWDED_SECONDS
 
 NAME = RepositoryName("alice", "example.org")
@@ -34,6 +39,15 @@ class Service:
         return self.turn
 
     sync_everything = publish_changes
+
+    def forget_refusals(self, _name: RepositoryName) -> None:
+        pass
+
+    def sync_part(self, _name: RepositoryName, part: Part) -> Turn:
+        return replace(self.turn, rest=replace(part, after="cvmfs/m") if self.turn.rest else None)
+
+    def plan(self, _name: RepositoryName, part: Part) -> Iterator[PlannedStep]:
+        return (PlannedStep(Action.ADD, f"{part.prefix}{number}", f"/{number}") for number in range(3))
 
     def repositories(self) -> list[RepositoryName]:
         return list(self.names)
@@ -79,6 +93,41 @@ def test_a_resync_says_what_it_did(monkeypatch: pytest.MonkeyPatch, sent: Any, t
     del sent
     _use(monkeypatch, Service(turn))
     assert publisher.resync(NAME) == words
+
+
+def test_a_part_that_is_not_finished_goes_on_behind_its_last_key(monkeypatch: pytest.MonkeyPatch, sent: Any) -> None:
+    _use(monkeypatch, Service(Turn(revision=2, rest=Part())))
+    assert publisher.resync(NAME, "cvmfs/d/", verify=True) == "revision 2; more follows"
+    assert sent.tasks == [(RESYNC, (str(NAME), "cvmfs/d/", True, "cvmfs/m"), {"countdown": 0.0})]
+    _use(monkeypatch, Service(Turn(revision=2)))
+    assert publisher.resync(NAME, "cvmfs/d/") == "revision 2"
+    assert len(sent.tasks) == 1
+
+
+def test_only_published_keys_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    _use(monkeypatch, Service(Turn()))
+    with pytest.raises(InvalidInput, match="begin with cvmfs/"):
+        publisher.resync(NAME, "elsewhere/")
+
+
+def test_a_plan_is_bounded_and_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    _use(monkeypatch, Service(Turn()))
+    plan = publisher.plan(NAME, "cvmfs/d/", limit=2)
+    assert json.loads(json.dumps(plan)) == {
+        "schema": 1,
+        "repository": str(NAME),
+        "counts": {"add": 3},
+        "steps": [
+            {"action": "add", "key": "cvmfs/d/0", "path": "/0", "reason": ""},
+            {"action": "add", "key": "cvmfs/d/1", "path": "/1", "reason": ""},
+        ],
+        "complete": False,
+    }
+
+
+def test_keys_that_are_no_text_do_not_break_a_plan() -> None:
+    steps = [PlannedStep(Action.REFUSE, "cvmfs/\udcff", "", "not Unicode")]
+    assert plan_to_json(NAME, steps, 10)["steps"][0]["key"] == "cvmfs/\\udcff"
 
 
 def test_a_first_sync_of_several_tasks_is_ended_by_the_last(
