@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from softman.adapters.memory import MemoryPendingKeys, MemoryRecords
+from softman.adapters.memory_clockwork import MemoryClockwork
 from softman.adapters.memory_letters import MemoryDeadLetters
+from softman.adapters.memory_turn_states import MemoryTurnStates
 from softman.adapters.memory_vault import MemoryRegistry
 from softman.cli.main import run
 from softman.cli.sender import Request
@@ -56,12 +58,22 @@ class MemoryBackend:
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
     records: MemoryRecords = field(default_factory=MemoryRecords)
     pending: MemoryPendingKeys = field(default_factory=MemoryPendingKeys)
+    states: MemoryTurnStates = field(default_factory=MemoryTurnStates)
+    clockwork: MemoryClockwork = field(default_factory=MemoryClockwork)
     letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     sent: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
     on_send: Callable[[TaskSpec], Request] = lambda _task: DoneRequest()
 
     def status(self) -> Status:
-        return Status(self.registry, self.records, self.pending, self.settings.cvmfs.url, self.reader)
+        return Status(
+            self.registry,
+            self.records,
+            self.pending,
+            self.settings.cvmfs.url,
+            self.reader,
+            states=self.states,
+            clockwork=self.clockwork,
+        )
 
     def reader(self, repository: RepositoryName) -> RepositoryReader:
         store = LocalStore(self.repositories / str(repository))
@@ -110,6 +122,7 @@ def backend(repositories: Path, truth: dict[str, Any]) -> MemoryBackend:
     clock = datetime.fromtimestamp(truth["clock"]["now_epoch"], UTC)
     made = MemoryBackend(repositories, clock, settings)
     made.register("basic")
+    made.clockwork.alive("beat")
     return made
 
 
