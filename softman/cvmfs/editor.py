@@ -125,6 +125,8 @@ class Editor:
             self.remove(old)
             old = None
         self._tree.writer(node).replace(old, entry)
+        if entry.is_dir and len(self._known) < _MAX_KNOWN:
+            self._known[entry.path] = node  # what is in it is looked for next
         self._note(entry)
 
     def insert(self, directory: bytes, rows: Iterable[Row], added: Counters, fingerprint: int) -> None:

@@ -27,6 +27,8 @@ MAX_MEMBER = 1024**4
 _PUBLISHED = frozenset({tarheaders.REGULAR, tarheaders.DIRECTORY, tarheaders.SYMBOLIC_LINK, tarheaders.HARD_LINK})
 _FILE, _DIRECTORY, _LINK = 0, 1, 2
 _USER_ATTRIBUTES = b"user."
+_MAX_RECENT = 100_000
+"""Paths of an archive that are known in memory; more are in a file."""
 
 
 class TarSource:
@@ -134,18 +136,21 @@ def _pieces(stream: Stream, size: int) -> Iterator[bytes]:
 
 
 class _Seen:
-    """What came in the archive so far, with the directories that it implies. Kept in a temporary database."""
+    """What came in the archive so far, with the directories that it implies: the rest in a temporary database."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)  # in memory while small, else in a nameless file
-        self._db.execute("CREATE TABLE seen (path BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID")
-        self._db.execute("BEGIN")
+        self._recent: dict[bytes, int] = {}
+        self._db: sqlite3.Connection | None = None
         self._parent: bytes | None = None
 
     def close(self) -> None:
-        self._db.close()
+        if self._db is not None:
+            self._db.close()
 
     def kind(self, path: bytes) -> int | None:
+        found = self._recent.get(path)
+        if found is not None or self._db is None:
+            return found
         row = self._db.execute("SELECT kind FROM seen WHERE path=?", (path,)).fetchone()
         return None if row is None else int(row[0])
 
@@ -159,9 +164,20 @@ class _Seen:
         return None
 
     def add(self, path: bytes, kind: int) -> None:
-        self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (path, kind))
+        self._recent[path] = kind
         parent = above = path.rpartition(b"/")[0]
         while above and above != self._parent:
-            self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (above, _DIRECTORY))
+            if self.kind(above) is None:
+                self._recent[above] = _DIRECTORY
             above = above.rpartition(b"/")[0]
         self._parent = parent
+        if len(self._recent) >= _MAX_RECENT:
+            self._spill()
+
+    def _spill(self) -> None:
+        if self._db is None:
+            self._db = sqlite3.connect("", isolation_level=None)  # in a nameless file
+            self._db.execute("CREATE TABLE seen (path BLOB PRIMARY KEY, kind INTEGER) WITHOUT ROWID")
+            self._db.execute("BEGIN")
+        self._db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", self._recent.items())
+        self._recent.clear()

@@ -63,9 +63,10 @@ class FailingStore(LocalStore):
 
     def begin_direct(self) -> DirectArea:
         self._step()
-        area = FailingArea.begin(self.root)
-        area.step = self._step
-        return area
+        begun = FailingArea.begin(self.root)
+        assert isinstance(begun, FailingArea)
+        begun.step = self._step
+        return begun
 
 
 class FailingArea(DirectArea):
