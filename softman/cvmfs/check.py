@@ -65,13 +65,9 @@ class CatalogCheck(Generic[T]):
         self._visit = visit
         self._mountpoints = {n.path for n in (*catalog.nested(), *catalog.bind_mountpoints())}
         self._unmounted = set(self._mountpoints)
-        self._sums = dict.fromkeys(COUNTER_NAMES, 0)
         self._visited = 0
-
-    @property
-    def own(self) -> Counters:
+        self.own = Counters()
         """What the rows add up to; right when all problems were taken."""
-        return Counters(**self._sums)
 
     def problems(self) -> Iterator[str | T]:
         """Everything, in the order in which it is found.
@@ -117,9 +113,6 @@ class CatalogCheck(Generic[T]):
 
     def _entry_problems(self, entry: Entry) -> Iterator[str | T]:
         self._visited += 1
-        counted = Counters.of(entry)
-        for name in COUNTER_NAMES:
-            self._sums[name] += getattr(counted, name)
         kinds = [types for is_kind, types in _FILE_TYPES if is_kind(entry)]
         if len(kinds) != 1 or stat.S_IFMT(entry.mode) not in kinds[0]:
             yield f"{entry.path!r}: flags {entry.flags:#x} and mode {entry.mode:o} do not name one type of file"
@@ -136,11 +129,10 @@ class CatalogCheck(Generic[T]):
         yield from self._visit(entry)
 
     def _counter_problems(self) -> Iterator[str]:
-        self._sums["nested"] = sum(1 for _ in self._catalog.nested())
-        stored = self._catalog.counters.own
+        stored, self.own = self._catalog.counters.own, self._catalog.row_sums()
         for name in COUNTER_NAMES:
-            if getattr(stored, name) != self._sums[name]:
-                yield f"counter self_{name} is {getattr(stored, name)}, should be {self._sums[name]}"
+            if getattr(stored, name) != getattr(self.own, name):
+                yield f"counter self_{name} is {getattr(stored, name)}, should be {getattr(self.own, name)}"
 
 
 def _content_problems(entry: Entry) -> Iterator[str]:

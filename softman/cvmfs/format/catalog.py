@@ -14,7 +14,7 @@ from typing import Any
 
 from softman.cvmfs.errors import FormatError, PathError
 from softman.cvmfs.format import xattrs
-from softman.cvmfs.format.counters import CatalogCounters
+from softman.cvmfs.format.counters import ROW_SUMS, CatalogCounters, Counters
 from softman.cvmfs.format.entry import Chunk, Entry, Flag, check_name
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, PathHash, parent_hash, path_hash
 from softman.cvmfs.format.rows import MAX_NS, Order, Row, entries_of
@@ -190,6 +190,20 @@ class CatalogReader:
         if not all(isinstance(value, int) for value in named.values()):
             raise FormatError("a statistics counter of the catalog is no number")
         return CatalogCounters.from_rows(named, complete=self.properties.schema_revision >= _REVISION_COUNTERS)
+
+    def row_sums(self) -> Counters:
+        """What the rows add up to, whatever the stored counters say.
+
+        Raises:
+            FormatError: the database is damaged.
+        """
+        has_xattrs = self.properties.schema_revision >= _REVISION_XATTR
+        sql = ROW_SUMS if has_xattrs else ROW_SUMS.replace("xattr IS NOT NULL", "0")
+        with sqlite_errors():
+            values = self._db.execute(sql).fetchone()
+        if not all(isinstance(value, int | None) for value in values):
+            raise FormatError("a size in the catalog is no number")
+        return Counters(*(value or 0 for value in values))
 
     def _catalogs(self, table: str, condition: str, *arguments: bytes) -> Iterator[NestedCatalog]:
         with sqlite_errors():

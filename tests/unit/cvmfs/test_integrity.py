@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from softman.cvmfs import integrity
 from softman.cvmfs.errors import StoreUnavailable
 from softman.cvmfs.format.hashes import ObjectKind, hash_bytes
 from softman.cvmfs.format.history import Branch
@@ -323,3 +324,18 @@ def test_content_of_another_size_than_its_catalog_says(basic_repository: "Fixtur
         extent=Extent("/VERSION", content=True),
     )
     assert (ProblemKind.DAMAGED, "/VERSION") in {(problem.kind, problem.where) for problem in checked}
+
+
+@pytest.mark.parametrize("batch", [1, 3, 1000])
+def test_every_missing_object_is_found_however_they_are_asked_for(
+    basic_repository: "FixtureRepository", batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(integrity, "_BATCH", batch)
+    files = basic_repository.files
+    lost = {name for name in files if name.startswith("data/") and name[-1].isdigit()}
+    store = MemoryStore({name: content for name, content in files.items() if name not in lost})
+    key = basic_repository.keys.public_key
+    checked = check_repository(store, basic_repository.name, [key], now=lambda: basic_repository.now)
+    messages = [problem.message.partition(" ")[0] for problem in checked if problem.kind is ProblemKind.MISSING]
+    assert len(messages) == len(set(messages)) > 5
+    assert set(messages) <= lost
