@@ -1,11 +1,14 @@
 """Pool ``events``: no task queue, only the consumer of raw S3 notifications on ``s3-events``."""
 
+import time
+from contextlib import suppress
 from typing import Any
 
 from softman import wiring
+from softman.errors import SoftmanError
 from softman.events.consumer import Dispatcher, EventConsumer, EventsStep
 from softman.events.watch import BeatWatch
-from softman.model import RepositoryName
+from softman.model import RepositoryName, Stranger
 from softman.tasks.catalogue import EVENTS, PUBLISH_CHANGES
 from softman.tasks.client import TaskSender, bury
 from workers.base import settings
@@ -48,6 +51,11 @@ class CeleryOutlet:
     def bury(self, body: bytes | str, reason: str, properties: dict[str, Any]) -> None:
         """Put a notification into the dead letters."""
         bury(self._app, body, reason=reason, routing_key=EVENTS, properties=properties)
+
+    def refuse(self, bucket: str, reason: str) -> None:
+        """Record a bucket whose events are refused, if Redis lets us."""
+        with suppress(SoftmanError):
+            wiring.turn_states(settings()).add_stranger(Stranger(bucket, reason, time.time()))
 
 
 # One process is enough, and a fork would take the thread's locks along.

@@ -111,12 +111,16 @@ def reconcile() -> None:
 
 @task(RECONCILE_REPOSITORY, retries=3)
 def reconcile_repository(repository: RepositoryName) -> None:
-    """The full difference, whether or not any event came; the bucket is connected; links that stopped are redone."""
+    """The full difference, whether or not any event came; the bucket is connected; links that stopped are redone.
+
+    What has not begun when the next round asks for it is dropped, or a long outage of a service would pile it up.
+    """
     send = sender()
     unfinished = _unfinished_links(repository)
+    period = settings().reconcile_seconds
     if Link.ATTACH_PUBLISHER in unfinished:
-        send.send(ATTACH_PUBLISHER, str(repository))
-    send.send(CONNECT_BUCKET, str(repository))
+        send.send(ATTACH_PUBLISHER, str(repository), expires=period)
+    send.send(CONNECT_BUCKET, str(repository), expires=period)
     if Link.FIRST_SYNC in unfinished:
         send.send(FIRST_SYNC, str(repository))
         return

@@ -60,6 +60,9 @@ class Outlet(Protocol):
             ServiceUnavailable: it has not.
         """
 
+    def refuse(self, bucket: str, reason: str) -> None:
+        """Tell administrators that events of a bucket are refused. Never raises."""
+
 
 class Dispatcher:
     """Passes folded changes on: keys into the pending sets, one publish task for each repository that needs one.
@@ -253,6 +256,8 @@ class EventConsumer:
 
     def _report(self, batch: _Batch, changes: Changes, tasks: int) -> None:
         folder = batch.folder
+        for bucket, reason in folder.strangers.items():
+            self._outlet.refuse(bucket, reason)
         if folder.strangers:
             bucket, reason = next(iter(folder.strangers.items()))
             _log.warning(

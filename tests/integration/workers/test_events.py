@@ -10,7 +10,7 @@ import pytest
 from softman.model import RepositoryName
 from softman.tasks.catalogue import DEAD, EVENTS, PUBLISH_CHANGES, PUBLISHER
 from softman.tasks.queues import REASON_HEADER
-from softman.wiring import pending
+from softman.wiring import pending, turn_states
 
 pytestmark = pytest.mark.stack
 
@@ -107,6 +107,8 @@ def test_strange_buckets_and_keys_outside_harm_nobody(bench: Any, waiting: Any, 
     bench.wait(lambda: bench.depth(PUBLISHER) == 1, "the task is enqueued")
     assert _asked_for(bench.take(PUBLISHER)) == [str(name)]
     bench.wait(lambda: "No.Label" in worker.text(), "the strange bucket is reported")
+    states = turn_states(bench.settings)
+    bench.wait(lambda: "No.Label" in {each.bucket for each in states.strangers()}, "softman status tells it")
     assert bench.take(DEAD) == []
 
 

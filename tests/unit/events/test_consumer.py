@@ -30,6 +30,9 @@ class Outlet:
     def bury(self, body: bytes | str, reason: str, properties: dict[str, Any]) -> None:
         raise AssertionError((body, reason, properties))
 
+    def refuse(self, bucket: str, reason: str) -> None:
+        raise AssertionError((bucket, reason))
+
 
 def test_keys_are_pending_and_each_repository_gets_one_task() -> None:
     pending, outlet = MemoryPendingKeys(), Outlet()
