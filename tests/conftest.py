@@ -66,17 +66,23 @@ _STACKS = {
     "tests/compat/": "stack",
     "tests/compat/test_service.py": "site",
     "tests/contract/": "stack",
+    "tests/contract/vault/": "",
     "tests/integration/": "stack",
+    "tests/integration/adapters/test_s3_faults.py": "",
+    "tests/integration/cvmfs/": "",
     "tests/integration/standalone/test_lifecycle.py": "own",
+    "tests/integration/standalone/test_process.py": "",
     "tests/integration/standalone/test_supervisor.py": "own",
     "tests/integration/test_demo.py": "own",
     "tests/integration/test_main_job.py": "site",
+    "tests/integration/workers/": "workers",
 }
 """Whose stack tests work on: the one with all workers, the one of bare servers, those that they start themselves.
 
-Tests of one kind run one after the other in one process, so that no stack is started twice.
+Tests of one kind run one after the other in one process, so that hardly a stack is started twice: ``workers`` and
+``stack`` are halves of what works on bare servers.
 """
-_ORDER = ("site", "stack", "own", "")
+_ORDER = ("site", "stack", "workers", "own", "")
 """What takes minutes comes first; single tests fill what is left of the time."""
 
 
