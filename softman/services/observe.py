@@ -1,20 +1,31 @@
 """Looking at one object of the bucket: what it is now, its content staged while it streams. Runs in many threads."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import BoundedSemaphore
+from typing import Final
 
 from softman.adapters.ports import BucketReader, ObjectBody
 from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.staging import ChunkedContent, Staging, StoredObject
-from softman.errors import ServiceUnavailable
+from softman.errors import Conflict, ServiceUnavailable
 from softman.model import BucketObject, Refusal
 from softman.services.archives.kinds import archive_kind_of
 from softman.services.archives.limits import ArchiveLimits, ArchiveRefused
 from softman.services.archives.staging import archive_turn, stage_archive
 from softman.services.archives.tree import StagedTree
 from softman.services.mapping import MAX_LINK, SNIFF_SIZE, Rules, Target, TargetKind
+
+_TRIES: Final = 3
+"""How often an object that changes while it is read is read in all, before it is left to the events of its changes."""
+_LARGE: Final = 16 * 1024 * 1024
+_large_ones: Final = BoundedSemaphore(2)
+"""Of objects with more than ``_LARGE`` bytes, two are read on at a time: each takes up to 70 MB and all cores.
+
+The beginning of the others, up to 8 MiB, is in memory meanwhile; no connection of theirs is open.
+"""
 
 Admit = Callable[[Target, BucketObject], Refusal | None]
 """Asked before content is read: whether it may be published there."""
@@ -95,7 +106,14 @@ class Observer:
 
         Raises:
             ServiceUnavailable: the object store does not answer, or the content broke off.
+            Conflict: the object changes faster than it can be read; the events of its changes will ask again.
         """
+        for _ in range(_TRIES - 1):
+            with suppress(Conflict):
+                return self._look(target, shown)
+        return self._look(target, shown)
+
+    def _look(self, target: Target, shown: Entry | None) -> Observation:
         turn = archive_turn() if target.kind is TargetKind.ARCHIVE else nullcontext()
         with turn, self._buckets.read(self._bucket, target.key) as body:
             if body is None:
@@ -139,7 +157,8 @@ class Observer:
 
     def _file(self, target: Target, body: ObjectBody) -> Seen:
         head = bytearray()
-        stored = self._staging.write_file(_with_head(body.chunks(), head))
+        with _large_ones if body.info.size > _LARGE else nullcontext():
+            stored = self._staging.write_file(_with_head(body.chunks(), head))
         if stored.size != body.info.size:
             msg = f"{target.key} broke off after {stored.size} of {body.info.size} bytes"
             raise ServiceUnavailable(msg)
