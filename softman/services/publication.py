@@ -222,7 +222,7 @@ class Publication:
         if isinstance(content, LinkText):
             return before.symlink == content.target
         if isinstance(content, StagedTree):
-            return False
+            return content.is_shown(self._transaction, before.path)
         if isinstance(content, ChunkedContent):
             return before.chunks == content.chunks
         return before.hash == content.hash

@@ -2,6 +2,7 @@
 
 import pytest
 
+from softman.model import Part
 from softman.services.archives.kinds import ArchiveKind
 from tests.support.tars import COMPRESS, archive, hard_link, member, symlink
 from tests.support.world import World
@@ -54,3 +55,12 @@ def test_a_tree_follows_its_archive(world: World, suffix: str, kind: ArchiveKind
     world.buckets.delete("alice", key)
     world.sync(name, key)
     assert world.shown(name) == {}
+
+
+def test_an_archive_that_is_shown_as_it_is_makes_no_revision_when_content_is_verified(world: World) -> None:
+    name = world.provision()
+    world.buckets.put("alice", "cvmfs/x.tar", FIRST)
+    world.sync(name)
+    before = world.reader(name).manifest().revision
+    world.publisher.sync_part(name, Part(verify=True))
+    assert world.reader(name).manifest().revision == before
