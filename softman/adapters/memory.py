@@ -332,6 +332,8 @@ class MemoryPendingKeys:
         """See ``PendingKeys.forget``."""
         with self._lock:
             this = self._of(repository)
+            if this.epoch or this.holder(self._clock()):
+                return
             this.pending, this.flight, this.mark, this.queued_ends = set(), set(), "", 0.0
             this.stranger_ends = self._clock() + seconds
 

@@ -126,11 +126,12 @@ return 0
 NEED_EVERYTHING = "redis.call('DEL', KEYS[5], KEYS[6], KEYS[7]) return 0"
 
 FORGET = """
+if redis.call('EXISTS', KEYS[1], KEYS[5]) > 0 then return 0 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[6])
 redis.call('SET', KEYS[7], '', 'PX', ARGV[1])
 return 0
 """
-"""ttl. Not the lease: whoever holds it lets go by itself."""
+"""ttl. Nothing happens when somebody publishes or has published it: whoever says that it is none looked too early."""
 
 IS_WHOLE = "return redis.call('EXISTS', KEYS[5])"
 

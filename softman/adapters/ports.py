@@ -177,7 +177,10 @@ class PendingKeys(Protocol):
         """Whether the repository is known in full; otherwise ``take`` gives ``Everything``."""
 
     def forget(self, repository: RepositoryName, seconds: float) -> None:
-        """There is no such repository: forget its keys, and take none in for so long, or until ``need_everything``."""
+        """There is no such repository: forget its keys, and take none in for so long, or until ``need_everything``.
+
+        Nothing happens when it is being published or was: then it is there, and the caller looked too early.
+        """
 
     def give_back(self, lease: Lease, repository: RepositoryName) -> None:
         """Keys in flight are pending again (publishing failed); nothing happens when there are none."""

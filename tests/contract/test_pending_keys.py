@@ -511,3 +511,20 @@ def test_what_is_no_repository_takes_no_keys_for_a_while(world: World, name: Rep
     assert pending.count(name) == 1
     pending.forget(name, 0.1)
     until(lambda: pending.add(name, frozenset({"cvmfs/d"})))
+
+
+def test_what_is_published_is_not_forgotten(world: World, name: RepositoryName) -> None:
+    """Whoever says that there is no such repository looked before it was made."""
+    pending = world.pending()
+    pending.add(name, frozenset({"cvmfs/a"}))
+    lease = held(pending, name)
+    pending.forget(name, 60)
+    assert pending.count(name) == 1
+    scope = pending.take(lease, name, 10)
+    assert scope == Everything()
+    pending.done(lease, name, scope)
+    pending.release(lease, name)
+    pending.add(name, frozenset({"cvmfs/b"}))
+    pending.forget(name, 60)
+    pending.add(name, frozenset({"cvmfs/c"}))
+    assert pending.count(name) == 2
