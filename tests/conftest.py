@@ -73,6 +73,7 @@ _STACKS = {
     "tests/integration/standalone/test_lifecycle.py": "own",
     "tests/integration/standalone/test_process.py": "",
     "tests/integration/standalone/test_supervisor.py": "own",
+    "tests/integration/test_archives.py": "site",
     "tests/integration/test_demo.py": "own",
     "tests/integration/test_main_job.py": "site",
     "tests/integration/workers/": "workers",

@@ -1,6 +1,6 @@
 """Reading the members of a tar archive as a stream, in bounded memory: POSIX (ustar, pax), GNU and old archives.
 
-Python's ``tarfile`` keeps every member in memory, reads extended headers of any size, and takes some 60 microseconds a
+Python's ``tarfile`` keeps every member in memory, reads extended headers of any size, and takes twice as long for a
 member; an archive that a stranger made is read by this instead. Where programs disagree about what an archive says, it
 is an error: nobody can tell what was meant, or checked. Format: POSIX.1-2017, ``pax`` "ustar Interchange Format"; GNU
 tar's manual, "Basic Tar Format".

@@ -18,6 +18,7 @@ from softman.services.archives.limits import ArchiveLimits, ArchiveRefused
 from softman.services.archives.spool import SpoolEntry, SpoolKind
 from softman.services.archives.staging import stage_archive
 from softman.services.archives.tree import StagedTree
+from softman.settings import Settings
 from tests.support import tars
 from tests.support.tars import COMPRESS, FILE, HOSTILE, archive, folder, hard_link, member, symlink, zstd
 from tests.unit.services.archives.conftest import Stage
@@ -128,6 +129,10 @@ def test_limits(stage: Stage) -> None:
     assert stage(marked, limits=ArchiveLimits(catalogs=3)).entries == 6
     with pytest.raises(ArchiveRefused, match=r"2/.cvmfscatalog begins one nested catalog too many"):
         stage(marked, limits=ArchiveLimits(catalogs=2))
+
+
+def test_the_limits_are_those_of_the_settings() -> None:
+    assert ArchiveLimits(**Settings().archives.model_dump()) == ArchiveLimits()
 
 
 def test_copies_made_of_hard_links_count_as_much_as_files(stage: Stage) -> None:
