@@ -8,7 +8,7 @@ Source: ``cvmfs/catalog_balancer_impl.h`` and ``catalog_mgr_rw.cc`` (``FixWeight
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,21 +44,23 @@ class Balance:
             raise ValueError(f"{self.min_weight} to {self.max_weight} entries cannot be kept to")
 
 
-def balance_catalogs(tree: CatalogTree, nesting: Nesting, limits: Balance, *, empty: ContentHash, now: int) -> None:
+def balance_catalogs(
+    tree: CatalogTree, nesting: Nesting, limits: Balance, *, empty: Callable[[], ContentHash], now: int
+) -> None:
     """Split and merge until all catalogs that differ keep to ``limits``, where directories allow.
 
     Args:
         tree: the catalogs.
         nesting: what changes them.
         limits: the least and the most entries.
-        empty: the object of an empty file, staged or stored.
+        empty: stages an empty file, when one is needed, and gives its object.
         now: Unix time, seconds.
     """
     for node in tree.from_below():
         writer = tree.writer(node)
         if writer.counters.own.entries > limits.max_weight:
             for directory in list(_partition(writer, limits)):
-                nesting.make_automatic(directory, empty, now)
+                nesting.make_automatic(directory, empty(), now)
             writer = tree.writer(node)
         if writer.counters.own.entries < limits.min_weight and nesting.is_automatic(node):
             nesting.unmake_automatic(node)

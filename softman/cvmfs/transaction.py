@@ -356,7 +356,7 @@ class Transaction:
         nesting = Nesting(self._tree, self._staging.algorithm)
         nesting.follow_markers(self.editor.marked)
         if self._balance is not None:
-            balance_catalogs(self._tree, nesting, self._balance, empty=self._empty_file(), now=now)
+            balance_catalogs(self._tree, nesting, self._balance, empty=self._empty_file, now=now)
         root = self._tree.write(self._staging, now=now)
         return Candidate(self._snapshot.manifest.revision, self._snapshot.manifest.root_hash, root.hash, root.size)
 

@@ -140,8 +140,8 @@ def publish_command(
 ) -> None:
     """Publish SOURCE, a directory or a tar archive, as the next revision of NAME.
 
-    Archives may be plain or compressed with gzip, bzip2 or xz. Files whose size and time are those of the catalog are
-    not read again. What cannot be published is left out and named. Symbolic links are published as they are.
+    Archives may be plain or compressed with gzip, bzip2, xz or zstd. Files whose size and time are those of the catalog
+    are not read again. What cannot be published is left out and named. Symbolic links are published as they are.
 
     A file .cvmfscatalog gives its directory a catalog of its own, and .cvmfsdirtab at the root of the repository names
     directories that get one. Large trees need some: a client loads catalogs whole.

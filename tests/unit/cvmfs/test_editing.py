@@ -19,6 +19,7 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository, Retention, Tagging
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.store.memory import MemoryStore
+from softman.cvmfs.transaction import Balance
 from tests.support.writing import NAME, START, Workshop, keys
 
 NOTHING_KEPT = Retention(revisions=0, age=None)
@@ -170,6 +171,16 @@ def test_many_at_once(workshop: Workshop) -> None:
         list(pool.map(work, range(len(repositories))))
     assert shown(workshop) == {f"/{number}/{turn}": b"%d" % turn for number in range(4) for turn in range(3)}
     assert workshop.repository.manifest().revision == 13
+
+
+def test_nothing_is_stored_that_is_not_needed(workshop: Workshop) -> None:
+    with workshop.repository.transaction(balance=Balance()) as tx:
+        tx.add_bytes("/file", b"content")
+    extent = Extent(unreferenced=True)
+    found = check_repository(
+        workshop.store, NAME, [keys().public_key], now=workshop.now, extent=extent, storage=workshop.store
+    )
+    assert list(found) == []
 
 
 def test_a_tag_that_is_taken_stops_it(workshop: Workshop) -> None:
