@@ -30,7 +30,7 @@ _ADVICE: Final = {
     ProblemKind.METAINFO: "bring the object back from a replica or a backup",
     ProblemKind.REFLOG: "the next change of the repository writes it anew; add or remove a tag to have it now",
     ProblemKind.STALE: "nothing is lost, and the next change of the repository puts it right",
-    ProblemKind.HISTORY: "remove or move the tag; a lost tag database can come back from a replica or a backup",
+    ProblemKind.HISTORY: "remove or move the tag; bring a lost tag database back from a replica, or forget its tags",
     ProblemKind.CATALOG: "publish a change below this path, or roll back to a revision that passes",
     ProblemKind.MISSING: "bring the object back from a replica or a backup, or publish the content again",
     ProblemKind.DAMAGED: "remove the object, then bring it back from a replica, or publish the content again",
