@@ -32,7 +32,8 @@ def test_the_commands_for_admins_work_on_a_bucket(
     source = tmp_path / "source"
     (source / "folder").mkdir(parents=True)
     (source / "folder" / "file").write_bytes(b"content")
-    (source / "big").write_bytes(os.urandom(9 * 1024 * 1024))
+    big = os.urandom(9 * 1024 * 1024)
+    (source / "big").write_bytes(big)
     place = ["--storage", f"s3://{storage.place.bucket}/{storage.place.prefix}", "--keys", str(tmp_path / "keys")]
     assert run(["repo", "create", NAME, *place]) == 0
     assert run(["repo", "publish", NAME, str(source), *place]) == 0
@@ -46,4 +47,16 @@ def test_the_commands_for_admins_work_on_a_bucket(
     capfdbinary.readouterr()
     assert run(["repo", "ls", NAME, "/", *read]) == 0
     assert capfdbinary.readouterr().out == b"folder\n"
+    for arguments in (["tag", NAME, "now"], ["rollback", NAME, "--to-revision", "2"], ["gc", NAME, "--days", "0"]):
+        assert run(["repo", *arguments, *place]) == 0
+    capfdbinary.readouterr()
+    assert run(["repo", "cat", NAME, "/big", *read]) == 0
+    assert capfdbinary.readouterr().out == big
+    assert run(["repo", "publish", NAME, str(source), "--to", "/again", "--tag", "again", *place]) == 0
+    capfdbinary.readouterr()
+    assert run(["repo", "diff", NAME, "4", *read]) == 0
+    assert capfdbinary.readouterr().out == b"+ /again\n+ /again/folder\n+ /again/folder/file\n"
+    assert run(["repo", "log", NAME, *read]) == 0
+    assert [line.split(b"\t")[0] for line in capfdbinary.readouterr().out.splitlines()] == [b"5", b"4"]
+    assert run(["repo", "check", NAME, "--content", "--tags", *read]) == 0
     wiring._storage_objects.cache_clear()

@@ -31,6 +31,9 @@ _CONNECTIONS = 8  # kept open for each server; more threads work, with connectio
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _MISSING = frozenset({404, 410})
 _OK = 200
+_FORBIDDEN = 403
+_FROM_OBJECT_STORE = "x-amz-request-id"
+"""S3 tells those who may not list a bucket that a missing object is forbidden."""
 _FORBIDDEN_IN_URL = frozenset("?#")
 
 
@@ -149,6 +152,8 @@ class HttpStore:
         _discard(response)
         if response.status in _MISSING:
             raise ObjectMissing(f"{url} does not exist ({response.status})")
+        if response.status == _FORBIDDEN and _FROM_OBJECT_STORE in response.headers:
+            raise ObjectMissing(f"{url} does not exist, or must not be read ({response.status} of an object store)")
         if response.status in _PASSING:
             raise StoreUnavailable(f"{url}: the server answers {response.status}")
         raise StoreError(f"{url}: the server answers {response.status}")

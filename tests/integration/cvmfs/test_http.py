@@ -176,6 +176,13 @@ def test_a_refusal_is_neither_missing_nor_passing(serve: Callable[..., Server]) 
     assert not isinstance(caught.value, ObjectMissing | StoreUnavailable)
 
 
+def test_what_an_object_store_does_not_show_is_missing(serve: Callable[..., Server]) -> None:
+    server = serve(status(403, X_Amz_Request_Id="tx0"))
+    with pytest.raises(ObjectMissing, match="403 of an object store"):
+        quick(server.url).get(NAME, max_size=10)
+    assert not quick(server.url).exists(NAME)
+
+
 def test_encoded_content_is_neither_asked_for_nor_accepted(serve: Callable[..., Server]) -> None:
     server = serve(body(gzip.compress(b"manifest"), Content_Encoding="gzip"))
     with pytest.raises(StoreError, match="encodes content"):
