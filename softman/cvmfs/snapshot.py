@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -144,7 +144,15 @@ class Snapshot:
         """
         return self._children(self._directory_at(path), hidden=hidden)
 
-    def walk(self, path: str | bytes = b"", *, hidden: bool = False, order: Order = Order.NAME) -> Iterator[Entry]:
+    def walk(
+        self,
+        path: str | bytes = b"",
+        *,
+        hidden: bool = False,
+        order: Order = Order.NAME,
+        arrange: Callable[[Iterator[Entry]], Iterator[Entry]] | None = None,
+        enter: Callable[[Entry], bool] | None = None,
+    ) -> Iterator[Entry]:
         """Everything below a directory, depth first, nested catalogs included.
 
         Memory is bounded by the depth of the tree, not by its size or that of a directory.
@@ -154,11 +162,14 @@ class Snapshot:
             hidden: also those entries that clients do not list.
             order: of the entries of a directory. With ``Order.KEY`` the whole walk is in the order of an S3 listing:
                 that of the bytes of paths, those of directories with a slash at the end.
+            arrange: brings the entries of one directory, which come in ``order``, into another.
+            enter: whether to walk over what is below a directory; None for all of them.
 
         Raises:
             CvmfsError: as ``listdir``.
         """
-        return self._walk(self._directory_at(path), _Way(order, 0 if hidden else Flag.HIDDEN.value))
+        way = _Way(order, 0 if hidden else Flag.HIDDEN.value, arrange or _as_it_is, enter or _always)
+        return self._walk(self._directory_at(path), way)
 
     def read_file(self, path: str | bytes) -> Iterator[bytes]:
         """The content of a regular file, in pieces of bounded size.
@@ -233,16 +244,16 @@ class Snapshot:
         """What is below ``top``, which is in ``catalog``. Every entry passes here, so this is kept short."""
         if depth > _MAX_NESTED:
             raise FormatError(f"{_shown(top.path[:80])}...: more than {_MAX_NESTED} catalogs inside each other")
-        order, left_out = way.order, way.left_out
+        order, left_out, arrange, enter = way
         has_nested = next(catalog.nested(), None) is not None
-        pending = [catalog.listdir(top.path, order)]
+        pending = [arrange(catalog.listdir(top.path, order))]
         while pending:
             for entry in pending[-1]:
                 flags = entry.flags
                 if flags & left_out:
                     continue
                 yield entry
-                if not flags & _DIRECTORY or not _can_be_entered(entry):
+                if not flags & _DIRECTORY or not _can_be_entered(entry) or not enter(entry):
                     continue
                 nested = catalog.nested_at(entry.path) if has_nested else None
                 if nested is not None:
@@ -251,7 +262,7 @@ class Snapshot:
                 elif flags & _NESTED:
                     raise _without_catalog(entry)
                 else:
-                    pending.append(catalog.listdir(entry.path, order))
+                    pending.append(arrange(catalog.listdir(entry.path, order)))
                     break
             else:
                 pending.pop()
@@ -262,6 +273,16 @@ class _Way(NamedTuple):
 
     order: Order
     left_out: int
+    arrange: Callable[[Iterator[Entry]], Iterator[Entry]]
+    enter: Callable[[Entry], bool]
+
+
+def _always(_directory: Entry) -> bool:
+    return True
+
+
+def _as_it_is(entries: Iterator[Entry]) -> Iterator[Entry]:
+    return entries
 
 
 def _can_be_entered(directory: Entry) -> bool:

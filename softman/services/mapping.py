@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from softman.cvmfs.format.entry import Entry
+from softman.cvmfs.format.entry import Entry, Flag
+from softman.cvmfs.format.rows import FLAGS_COLUMN, XATTR_COLUMN, RowEntry
 from softman.model import PUBLISHED_PREFIX, BucketObject, Refusal
 from softman.services.archives.kinds import SUFFIXES, archive_kind_of, unpacked_key
 from softman.services.configuration import CONFIGURATION_KEY, Configuration, Modes, fingerprint
@@ -41,6 +42,10 @@ _PLAIN = b"="
 _NO_FORM = b"-"
 _FORM_WORD, _MODES_WORD = 3, 4
 _NO_NAMES = frozenset({"", ".", ".."})
+_BLOB_HEADER = 4  # version, number of attributes, lengths of name and value (format/xattrs.py)
+_MARK_BEGINS = _BLOB_HEADER + len(SOURCE_XATTR)
+_ONE_MARK = bytes((1, 1, len(SOURCE_XATTR)))
+_DIRECTORY = Flag.DIRECTORY.value
 _CLAIMS = (LINK_SUFFIX, *sorted(SUFFIXES))
 
 
@@ -157,7 +162,7 @@ class Rules:
         where a HEAD has none; the form is the suffix that the key has and the path has not, ``=`` for an archive kept a
         file by its metadata, ``-`` for nothing; the modes are those of the configuration, where they are not the usual.
         """
-        base = _base_mark(info)
+        base = base_mark(info)
         form = target.key.encode(errors="surrogateescape")[len(PUBLISHED_PREFIX) - 1 + len(target.path) :].rstrip(b"/")
         if target.kind is TargetKind.FILE and self._is_unpacked(target.key[len(PUBLISHED_PREFIX) :]):
             form = _PLAIN
@@ -166,12 +171,17 @@ class Rules:
             words.pop()
         return b" ".join(words)
 
+    @property
+    def usual_modes(self) -> bool:
+        """Whether ``base_mark`` is the whole mark of plain files and directories."""
+        return not self._modes_word
+
     def shows(self, entry: Entry, item: BucketObject) -> bool:
         """Whether ``entry``, of the key of ``item``, has the mark of it, as far as a listing tells."""
-        mark = entry.xattrs.get(SOURCE_XATTR)
+        mark = mark_of(entry)
         if mark is None:
             return False
-        base = _base_mark(item)
+        base = base_mark(item)
         if mark == base and not self._modes_word:
             return True
         words = mark.split(b" ")
@@ -183,7 +193,7 @@ class Rules:
 
     def fits(self, entry: Entry, target: Target) -> bool:
         """Whether ``entry``, of the key of ``target``, is in the place and of the kind that the rules want."""
-        if _word(entry, _FORM_WORD) == _PLAIN:
+        if _word(mark_of(entry), _FORM_WORD) == _PLAIN:
             return target.kind is TargetKind.ARCHIVE
         kind = _kind_of(entry)
         said_link = kind is TargetKind.LINK and target.kind is TargetKind.FILE
@@ -253,23 +263,43 @@ def key_of(path: bytes, *, is_directory: bool) -> str:
     return PUBLISHED_PREFIX + path.decode(errors="surrogateescape").removeprefix("/") + ("/" if is_directory else "")
 
 
-def form_of(entry: Entry) -> bytes:
+def mark_of(entry: Entry) -> bytes | None:
+    """The mark of an entry, or None. Asked for every entry of a walk, so the usual case is cut out of the raw row."""
+    if type(entry) is RowEntry:
+        blob: bytes | None = entry.row[XATTR_COLUMN]
+        if blob is None:
+            return None
+        if blob.startswith(SOURCE_XATTR, _BLOB_HEADER) and blob.startswith(_ONE_MARK):
+            return blob[_MARK_BEGINS:]
+    return entry.xattrs.get(SOURCE_XATTR)
+
+
+def is_plain(entry: Entry) -> bool:
+    """Whether the key of ``entry`` is its path, as far as that is quickly told: ``form_of`` is nothing then."""
+    if type(entry) is not RowEntry:
+        return False
+    row = entry.row
+    return not row[FLAGS_COLUMN] & _DIRECTORY and b" ." not in (row[XATTR_COLUMN] or b"")
+
+
+def form_of(entry: Entry, mark: bytes | None) -> bytes:
     """What the key of ``entry`` has after its path: ``/``, the suffix of a link or an archive, or nothing."""
-    form = _word(entry, _FORM_WORD)
-    if form.startswith(b"."):
-        return form
+    if mark is not None and b" ." in mark:
+        form = _word(mark, _FORM_WORD)
+        if form.startswith(b"."):
+            return form
     return b"/" if entry.is_dir else b""
 
 
 def source_key(entry: Entry) -> str:
     """The key that ``entry`` came from; without a mark, the one that would publish it."""
-    inner = entry.path[1:] + form_of(entry)
+    inner = entry.path[1:] + form_of(entry, mark_of(entry))
     return PUBLISHED_PREFIX + inner.decode(errors="surrogateescape")
 
 
 def is_unpacked(entry: Entry) -> bool:
     """Whether ``entry`` is the directory that an archive was unpacked into."""
-    return entry.is_dir and _word(entry, _FORM_WORD).startswith(b".")
+    return entry.is_dir and _word(mark_of(entry), _FORM_WORD).startswith(b".")
 
 
 def places(key: str) -> Iterator[bytes]:
@@ -336,15 +366,16 @@ def _wrong_link(leads_to: bytes) -> str | None:
     return None
 
 
-def _base_mark(item: BucketObject) -> bytes:
+def base_mark(item: BucketObject) -> bytes:
+    """The first three words of a mark, all that a listing tells."""
     etag = item.etag
     if len(etag) > _MAX_ETAG or " " in etag or not etag:
         etag = etag[:_MAX_ETAG].replace(" ", "_") or "-"
     return b"%b%b %d" % (_VERSION, etag.encode("ascii", "replace"), item.last_modified)
 
 
-def _word(entry: Entry, at: int) -> bytes:
-    words = entry.xattrs.get(SOURCE_XATTR, b"").split(b" ")
+def _word(mark: bytes | None, at: int) -> bytes:
+    words = (mark or b"").split(b" ")
     return words[at] if len(words) > at else b""
 
 

@@ -9,6 +9,7 @@ not walked, where ``x.tar.gz`` does (decision 25).
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import Protocol
 
 from softman.cvmfs.format.entry import Entry
 from softman.model import PUBLISHED_PREFIX, BucketObject, Part, Refusal
@@ -18,8 +19,11 @@ from softman.services.mapping import (
     Rules,
     Target,
     TargetKind,
+    base_mark,
     form_of,
+    is_plain,
     is_unpacked,
+    mark_of,
     source_key,
 )
 
@@ -52,7 +56,9 @@ class Unmark:
 
 
 Step = Look | Vanished | Unmark | Refusal
-Listed = Callable[[bytes], Iterable[Entry]]
+Shown = tuple[bytes, Entry, bytes | None]
+"""An entry between the key that it came from and its mark."""
+_END: Shown = (b"\xff", Entry(b"", 0, 0, 0), None)  # after all keys: they begin with cvmfs/
 
 
 class _Bounds:
@@ -61,7 +67,6 @@ class _Bounds:
     def __init__(self, part: Part) -> None:
         self._prefix = part.prefix.encode(errors="surrogateescape")
         self._after = part.after.encode(errors="surrogateescape")
-        self.all = part.prefix == PUBLISHED_PREFIX and not part.after
 
     def has(self, key: bytes) -> bool:
         return key > self._after and key.startswith(self._prefix)
@@ -76,47 +81,54 @@ class _Bounds:
 WHOLE = Part()
 
 
-def walk_by_key(list_directory: Listed, part: Part = WHOLE) -> Iterator[tuple[bytes, Entry]]:
-    """Every entry with the bytes of the key that it came from, in the order of S3.
+class Walkable(Protocol):
+    """A snapshot, as far as it is walked over."""
+
+    def walk(
+        self, *, arrange: Callable[[Iterator[Entry]], Iterator[Entry]], enter: Callable[[Entry], bool]
+    ) -> Iterator[Entry]:
+        """Depth first; the entries of a directory come to ``arrange`` in the order of their names' bytes."""
+
+
+def walk(base: Walkable, part: Part = WHOLE) -> Iterator[Shown]:
+    """Every entry with the bytes of the key that it came from and its mark, in the order of S3.
 
     Args:
-        list_directory: the entries of a directory in the order of their names' bytes.
-        part: what to walk over.
+        base: the revision to walk over.
+        part: what of it.
     """
-    pending = [_by_key(list_directory(b""))]
-    bounds = _Bounds(part)
-    partial = not bounds.all
-    while pending:
-        for found in pending[-1]:
-            key, entry = found
-            if not partial or bounds.has(key):
-                yield found
-            if entry.is_dir and not is_unpacked(entry) and (not partial or bounds.has_below(key)):
-                pending.append(_by_key(list_directory(entry.path)))
-                break
-        else:
-            pending.pop()
+    bounds = None if part.prefix == PUBLISHED_PREFIX and not part.after else _Bounds(part)
+
+    def enter(entry: Entry) -> bool:
+        if is_unpacked(entry):
+            return False
+        return bounds is None or bounds.has_below(_AREA + entry.path + b"/")
+
+    for entry in base.walk(arrange=_by_key, enter=enter):
+        mark = mark_of(entry)
+        key = _AREA + entry.path
+        if not is_plain(entry):
+            key += form_of(entry, mark)
+        if bounds is None or bounds.has(key):
+            yield key, entry, mark
 
 
-def _by_key(children: Iterable[Entry]) -> Iterator[tuple[bytes, Entry]]:
+def _by_key(children: Iterator[Entry]) -> Iterator[Entry]:
     """Entries of one directory, sorted by name, in the order of their keys.
 
     A key begins with the path, so it can only come later: few entries wait at a time.
     """
     waiting: list[tuple[bytes, bytes, Entry]] = []
     for entry in children:
-        path = _AREA + entry.path
+        path = entry.path
         while waiting and waiting[0][0] < path:
-            key, _, found = heappop(waiting)
-            yield key, found
-        form = form_of(entry)
-        if form:
+            yield heappop(waiting)[2]
+        if not is_plain(entry) and (form := form_of(entry, mark_of(entry))):
             heappush(waiting, (path + form, path, entry))
         else:
-            yield path, entry
+            yield entry
     while waiting:
-        key, _, found = heappop(waiting)
-        yield key, found
+        yield heappop(waiting)[2]
 
 
 class Difference:
@@ -148,34 +160,33 @@ class Difference:
         self._settled = settled
         self._verify = verify
 
-    def steps(self, listing: Iterable[BucketObject], entries: Iterable[tuple[bytes, Entry]]) -> Iterator[Step]:
-        """Merge.
+    def steps(self, listing: Iterable[BucketObject], entries: Iterable[Shown]) -> Iterator[Step]:
+        """Merge. Every object and entry passes here, so this is kept short.
 
         Args:
             listing: the bucket's objects in the order of S3.
-            entries: the repository's, as ``walk_by_key`` gives them.
+            entries: the repository's, as ``walk`` gives them.
         """
-        left, right = iter(listing), iter(entries)
-        item, shown = next(left, None), next(right, None)
-        shows, fast = self._rules.shows, self._settled and not self._verify
+        right = iter(entries)
+        shown = next(right, _END)
+        fast = self._settled and not self._verify and self._rules.usual_modes
         last = ""
-        while item is not None:
-            item_key = item.key.encode(errors="surrogateescape")
-            while shown is not None and shown[0] < item_key:
-                yield from self._only_shown(shown[1], last)
-                shown = next(right, None)
-            if shown is not None and shown[0] == item_key:
-                if not (fast and shows(shown[1], item)):
-                    yield from self._both(item, shown[1])
-                shown = next(right, None)
-            else:
-                yield from self._only_stored(item)
+        for item in listing:
             self.compared += 1
+            item_key = item.key.encode(errors="surrogateescape")
+            while shown[0] < item_key:
+                yield from self._only_shown(shown[1], last)
+                shown = next(right, _END)
+            if shown[0] != item_key:
+                yield from self._only_stored(item)
+            else:
+                if not fast or shown[2] != base_mark(item):
+                    yield from self._both(item, shown[1])
+                shown = next(right, _END)
             last = item.key
-            item = next(left, None)
-        while shown is not None:
+        while shown is not _END:
             yield from self._only_shown(shown[1], last)
-            shown = next(right, None)
+            shown = next(right, _END)
 
     def _only_shown(self, entry: Entry, last: str) -> Iterator[Step]:
         self.compared += 1
@@ -209,7 +220,7 @@ class Difference:
                 yield Refusal(item.key, target.reason, item.etag)
         elif not self._rules.shows(entry, item):
             yield self._refused_before(item) or Look(target, self._verify)
-        elif self._verify or not self._rules.fits(entry, target):
+        elif self._verify or not (self._settled or self._rules.fits(entry, target)):
             yield Look(target, self._verify)
 
     def _refused_before(self, item: BucketObject) -> Refusal | None:

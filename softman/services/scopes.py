@@ -24,7 +24,7 @@ from softman.services.bucket_rules import read_rules
 from softman.services.configuration import CONFIGURATION_KEY
 from softman.services.keeper import LeaseKeeper
 from softman.services.mapping import Rules, SiteRules
-from softman.services.plan import Difference, Look, Step, Vanished, looks, walk_by_key
+from softman.services.plan import Difference, Look, Step, Vanished, looks, walk
 from softman.services.preview import Action, PlannedStep, preview
 from softman.services.progress import ProgressRecorder
 from softman.services.publication import Tally
@@ -199,7 +199,7 @@ class ScopeSync:
 
     def _steps(self, name: RepositoryName, difference: Difference, part: Part, base: Snapshot) -> Iterator[Step]:
         listing = self._buckets.list_objects(name.bucket, part.prefix, part.after)
-        return difference.steps(listing, walk_by_key(base.listdir, part))
+        return difference.steps(listing, walk(base, part))
 
     def _record(
         self, name: RepositoryName, result: SliceResult, broken: Refusal | None, plan: _Plan, course: Course

@@ -28,6 +28,7 @@ COLUMNS: Final = (
     "name", "symlink", "uid", "gid", "xattr",
 )  # fmt: skip
 _HARDLINKS, _HASH, _SIZE, _MODE, _MTIME, _MTIMENS, _FLAGS, _NAME, _SYMLINK, _UID, _GID, _XATTR = range(4, 16)
+FLAGS_COLUMN, XATTR_COLUMN = _FLAGS, _XATTR
 _INTEGERS = (_HARDLINKS, _SIZE, _MODE, _MTIME, _FLAGS, _UID, _GID)
 _GROUP_SHIFT = 32
 _COUNT_MASK = 0xFFFFFFFF

@@ -1,6 +1,6 @@
 """The streaming merge: generated buckets and trees against a model, and the orders that go wrong easily."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from hypothesis import given
@@ -10,7 +10,7 @@ from softman.cvmfs.format.entry import Entry
 from softman.model import BucketObject, Part, Refusal
 from softman.services.configuration import parse_configuration
 from softman.services.mapping import SOURCE_XATTR, Rules, Target, TargetKind
-from softman.services.plan import WHOLE, Difference, Look, Step, Unmark, Vanished, looks, walk_by_key
+from softman.services.plan import WHOLE, Difference, Look, Step, Unmark, Vanished, looks, walk
 
 NAMES = st.sampled_from(
     [
@@ -55,8 +55,14 @@ class Tree:
         while path := path.rpartition(b"/")[0]:
             self.entries.setdefault(path, Entry(path, 0, 0, 0, flags=1))
 
-    def listdir(self, path: bytes) -> Iterator[Entry]:
-        return iter(sorted((e for e in self.entries.values() if e.path and e.parent == path), key=lambda e: e.path))
+    def walk(
+        self, *, arrange: Callable[[Iterator[Entry]], Iterator[Entry]], enter: Callable[[Entry], bool], top: bytes = b""
+    ) -> Iterator[Entry]:
+        children = sorted((e for e in self.entries.values() if e.path and e.parent == top), key=lambda e: e.path)
+        for entry in arrange(iter(children)):
+            yield entry
+            if entry.is_dir and enter(entry):
+                yield from self.walk(arrange=arrange, enter=enter, top=entry.path)
 
 
 def target(key: str, rules: Rules = RULES) -> Target:
@@ -84,7 +90,7 @@ def plan(
     **options: Any,
 ) -> list[Step]:
     selected = [each for each in listing if each.key.startswith(part.prefix) and each.key > part.after]
-    return list(Difference(rules, known or {}, **options).steps(selected, walk_by_key(shown.listdir, part)))
+    return list(Difference(rules, known or {}, **options).steps(selected, walk(shown, part)))
 
 
 @given(st.lists(PATHS, max_size=25))
@@ -106,27 +112,27 @@ def test_the_plan_is_the_difference(wanted: list[str], shown: list[str], changed
 
 def test_the_walk_is_in_the_order_of_s3() -> None:
     tree = Tree(consistent(["a/x", "a-b", "a", "a.txt", "a0", "b/"]) + consistent(["a/x"]))
-    keys = [key for key, _ in walk_by_key(tree.listdir)]
+    keys = [key for key, _, _ in walk(tree)]
     assert keys == [b"cvmfs/a-b", b"cvmfs/a.txt", b"cvmfs/a/", b"cvmfs/a/x", b"cvmfs/a0", b"cvmfs/b/"]
 
 
 @given(st.lists(PATHS, max_size=25))
 def test_the_walk_is_that_of_the_keys_it_came_from(keys: list[str]) -> None:
     objects = consistent(keys)
-    marked = [key for key, entry in walk_by_key(Tree(objects).listdir) if entry.xattrs]
+    marked = [key for key, _, mark in walk(Tree(objects)) if mark]
     assert marked == [each.key.encode() for each in objects]
-    everything = [key for key, _ in walk_by_key(Tree(objects).listdir)]
+    everything = [key for key, _, _ in walk(Tree(objects))]
     assert everything == sorted(everything)
 
 
 @given(st.lists(PATHS, max_size=20), PATHS, PATHS)
 def test_a_part_is_all_of_the_whole_in_its_bounds(keys: list[str], prefix: str, after: str) -> None:
     tree = Tree(consistent(keys))
-    whole = list(walk_by_key(tree.listdir))
+    whole = list(walk(tree))
     for part in (Part("cvmfs/" + prefix), Part(after="cvmfs/" + after), Part("cvmfs/" + prefix, "cvmfs/" + after)):
         first, last = part.prefix.encode(), part.after.encode()
         wanted = [found for found in whole if found[0].startswith(first) and found[0] > last]
-        assert list(walk_by_key(tree.listdir, part)) == wanted
+        assert list(walk(tree, part)) == wanted
 
 
 def test_an_unmarked_directory_is_left_to_its_children() -> None:
