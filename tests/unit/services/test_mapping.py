@@ -208,6 +208,7 @@ def test_metadata_settle_what_a_key_is() -> None:
         (b"/l", b"x" * 4096, False),
         (b"/l", "ü".encode(), True),
         (b"/l", b"\xff", True),
+        (b"/l", b"$(NONE:-/etc/passwd)", False),
     ],
 )
 def test_links_stay_inside(path: bytes, text: bytes, accepted: bool) -> None:
