@@ -30,7 +30,7 @@ from softman.model import (
 )
 
 _CHUNK = 256 * 1024
-_PART = 8 * 1024 * 1024
+_PART = 4 * 1024 * 1024
 
 
 @dataclass

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 """Keys of a listing page, the most that S3 gives."""
-PART = 8 * 1024 * 1024
+PART = 4 * 1024 * 1024
 """Bytes of the parts in which large objects are read."""
 _AHEAD = 2
 """Parts of an object that are read at the same time, ahead of the one in use."""

@@ -148,7 +148,7 @@ class Staging:
         compressor = Compressor() if compression is Compression.ZLIB else None
         hasher, size, stored_size = Hasher(self.algorithm), 0, 0
         with self.area.spool() as spool:
-            for piece in chain(head, source):
+            for piece in chain(_drained(head), source):
                 size += len(piece)
                 stored_size += _store(spool, hasher, compressor.update(piece) if compressor else piece)
             if compressor:
@@ -185,7 +185,7 @@ class Staging:
         if is_all:
             return self.write_object(head, compression=compression)
         cutter = ContentChunker() if chunk_size is None else FixedChunker(chunk_size)
-        return self._write_cut(_cut(chain(head, source), cutter), compression)
+        return self._write_cut(_cut(chain(_drained(head), source), cutter), compression)
 
     def discard(self) -> None:
         """Remove the area with all that is in it; nothing happens when it is gone."""
@@ -204,7 +204,7 @@ class Staging:
 
     def _write_cut(self, parts: Iterator[list[bytes]], compression: Compression) -> StoredObject | ChunkedContent:
         def write(part: list[bytes]) -> StoredObject:
-            return self.write_object(part, ObjectKind.CHUNK, compression=compression)
+            return self.write_object(_drained(part), ObjectKind.CHUNK, compression=compression)
 
         first = next(parts)
         second = next(parts, None)
@@ -240,6 +240,13 @@ def _take(source: Iterator[bytes], size: int) -> tuple[list[bytes], bool]:
         if size < 0:
             return taken, False
     return taken, True
+
+
+def _drained(pieces: list[bytes]) -> Iterator[bytes]:
+    """The same pieces, each forgotten as it is taken."""
+    pieces.reverse()
+    while pieces:
+        yield pieces.pop()
 
 
 def _cut(source: Iterable[bytes], cutter: Chunker) -> Iterator[list[bytes]]:

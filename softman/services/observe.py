@@ -24,7 +24,7 @@ _LARGE: Final = 16 * 1024 * 1024
 _large_ones: Final = BoundedSemaphore(2)
 """Of objects with more than ``_LARGE`` bytes, two are read on at a time: each takes up to 70 MB and all cores.
 
-The beginning of the others, up to 8 MiB, is in memory meanwhile; no connection of theirs is open.
+The beginning of the others, up to 4 MiB, is in memory meanwhile; no connection of theirs is open.
 """
 
 Admit = Callable[[Target, BucketObject], Refusal | None]
