@@ -27,7 +27,7 @@ _turns = BoundedSemaphore(_AT_A_TIME)
 
 @contextmanager
 def archive_turn() -> Iterator[None]:
-    """Wait until this process may unpack one more archive: each takes up to some 150 MB of memory, and all cores.
+    """Wait until this process may unpack one more archive: each takes up to some 180 MB of memory, and all cores.
 
     To be entered before the archive is asked for, so that no open download waits.
     """
