@@ -1,9 +1,9 @@
 """Symbolic links of an archive: none may lead out of the tree that it unpacks to.
 
 A target is refused when it is absolute, when ``..`` leads above the tree, and when it has a variable that CVMFS clients
-replace from their environment (``$(NAME:-default)``; ``ExpandSymlink`` in ``cvmfs/catalog_sql.cc``). Nothing is below a link in an
-archive, so the ``..`` that a target begins with go from real directory to real directory. Those that come later may
-follow a link: they are looked at when the whole tree is known.
+replace from their environment (``$(NAME:-default)``; ``ExpandSymlink`` in ``cvmfs/catalog_sql.cc``). Nothing is below a
+link in an archive, so the ``..`` that a target begins with go from real directory to real directory. Those that come
+later may follow a link: they are looked at when the whole tree is known.
 """
 
 from collections.abc import Callable
