@@ -105,6 +105,10 @@ def test_bad_notifications_hurt_nobody(site: Site) -> None:
     bucket.put("good", b"good")
     site.shows(name, {"/good": b"good"})
     site.wait(lambda: [r.key for r in site.described(name).refusals] == ["cvmfs/../../etc/passwd"], "it is refused")
+    strangers = {"nobody-has-this", "No_Label"}
+    site.wait(
+        lambda: all(any(each in told for told in site.status.concerns()) for each in strangers), "they are told of"
+    )
     letters: dict[bytes, str] = {}
 
     def kept() -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from softman.errors import InvalidInput, ServiceUnavailable
 from softman.tasks.catalogue import DEAD, EVENTS, PUBLISHER, STRATUM0, TASK_QUEUES
+from softman.tasks.client import bury
 from softman.tasks.queues import DELIVERY_LIMIT, REASON_HEADER, topic
 
 pytestmark = pytest.mark.stack
@@ -166,3 +167,11 @@ def test_old_and_new_releases_side_by_side(bench: Any, unique: str) -> None:
     bench.wait(lambda: bench.depth(DEAD) == 1, "it is kept")
     (letter,) = bench.take(DEAD)
     assert "this worker has no task probe.invented-later" in letter.headers[REASON_HEADER]
+
+
+def test_dead_letters_are_reported(bench: Any) -> None:
+    bury(bench.client, b"?", reason="a test", routing_key=EVENTS)
+    worker = bench.worker("workers.stratum0", "-c1")
+    bench.client.send_task("softman.report_dead_letters")
+    bench.wait(lambda: "dead letters wait for somebody to look" in worker.text(), "it is said")
+    assert bench.depth(DEAD) == 1
