@@ -16,14 +16,17 @@ from softman.errors import Corrupt, InvalidInput
 from softman.model import Kind, Owner, Quotas, RegistryRecord, RepositoryName, State
 
 ALICE = RepositoryName("alice", "example.org")
-RECORD = RegistryRecord(ALICE, Owner("alice", "auth0|1"), State.ACTIVE, "gateway", Quotas(3, 4), version=5)
+RECORD = RegistryRecord(
+    ALICE, Owner("alice", "auth0|1"), State.ACTIVE, "gateway", Quotas(3, 4, 5, 6), "ignore = []\n", version=5
+)
 STORED: dict[str, Any] = {
     "schema": 1,
     "repository": "alice.example.org",
     "owner": {"user": "alice", "subject": "auth0|1", "kind": "personal", "group": None},
     "state": "active",
     "backend": "gateway",
-    "quotas": {"max_entries": 3, "max_bytes": 4},
+    "quotas": {"max_entries": 3, "max_bytes": 4, "max_object_bytes": 5, "max_archive_bytes": 6},
+    "configuration": "ignore = []\n",
 }
 
 
@@ -57,6 +60,8 @@ def test_unknown_fields_are_ignored_and_later_ones_have_defaults() -> None:
     assert decode_record(newer, 5, ALICE) == RECORD
     older = {name: STORED[name] for name in ("schema", "repository", "owner", "state")}
     assert decode_record(older, 5, ALICE) == RegistryRecord(ALICE, RECORD.owner, State.ACTIVE, version=5)
+    first = decode_record({**older, "quotas": {"max_entries": 3, "max_bytes": 4}}, 5, ALICE)
+    assert first.quotas == Quotas(3, 4)
 
 
 @pytest.mark.parametrize(
