@@ -36,6 +36,8 @@ class Record:
     users: dict[str, S3Keys] = field(default_factory=dict)
     flower: Flower | None = None
     """Where Flower listens when our own processes run."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Settings of all roles that differ from the usual ones, as variables without their prefix."""
 
     def save(self, directory: Path) -> None:
         """Write it below ``directory``."""
@@ -79,6 +81,7 @@ def _parse(content: Mapping[str, Any]) -> Record:
         facts={name: Facts(**facts) for name, facts in content["facts"].items()},
         users={uid: S3Keys(**keys) for uid, keys in content["users"].items()},
         flower=Flower(**content["flower"]) if content["flower"] else None,
+        settings={str(name): str(value) for name, value in content.get("settings", {}).items()},
     )
 
 

@@ -4,7 +4,7 @@ Variables are those of ``softman.settings``. The role ``admin`` has everything: 
 belongs to, and tests.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,10 @@ class Site(Protocol):
     @property
     def domain(self) -> str:
         """The domain of the repositories."""
+
+    @property
+    def own_settings(self) -> Mapping[str, str]:
+        """Further settings of all roles, as variables without their prefix."""
 
     @property
     def amqp_url(self) -> str:
@@ -73,6 +77,7 @@ def _common(site: Site) -> dict[str, str]:
         "STATE_DIR": str(site.directory / "state"),
         "CVMFS__URL": site.web_url,
         **_IMPATIENT,
+        **site.own_settings,
     }
 
 

@@ -4,10 +4,10 @@ import secrets
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -56,6 +56,8 @@ class Options:
     """Users of the object store to begin with."""
     flower: bool = True
     """Whether Flower runs beside the workers."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of all roles, as variables without their prefix: ``{"SYNC__LEASE_SECONDS": "4"}``."""
 
 
 class Stack:
@@ -236,6 +238,11 @@ class Stack:
         return self._record.domain
 
     @property
+    def own_settings(self) -> Mapping[str, str]:
+        """``Options.settings``."""
+        return self._record.settings
+
+    @property
     def amqp_url(self) -> str:
         """The broker, with the password of its administrator."""
         return self.rabbitmq.url
@@ -385,9 +392,5 @@ def _fresh_record(directory: Path, options: Options) -> Record:
         for item in directory.iterdir():
             if item.is_dir() and item.name != _LOGS:
                 shutil.rmtree(item)
-    return Record(
-        marker=new_marker(),
-        sockets=str(socket_directory(directory)),
-        domain=options.domain,
-        front_end=options.front_end,
-    )
+    sockets = str(socket_directory(directory))
+    return Record(new_marker(), sockets, options.domain, options.front_end, settings=dict(options.settings))

@@ -19,6 +19,7 @@ RECORD = Record(
     facts={"redis": Facts({"redis": 1}, {"password": "p"})},
     users={"alice": S3Keys("a", "s")},
     flower=Flower(5, "f"),
+    settings={"RECONCILE_SECONDS": "20"},
 )
 
 

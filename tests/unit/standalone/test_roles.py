@@ -1,6 +1,7 @@
 """Each role gets what it needs and no secret of another."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ class Site:
     web_url: str = "http://127.0.0.1:4/cvmfs"
     repositories_dir: Path = Path("/srv/stack/www/cvmfs")
     vault_address: str = "http://127.0.0.1:5"
+    own_settings: Mapping[str, str] = field(default_factory=dict)
 
     def vault_role(self, role: str) -> tuple[str, str]:
         return f"{role}-role-id", f"{role}-secret-id"
@@ -61,6 +63,13 @@ def test_settings_carry_the_values() -> None:
     assert settings.s3.create_missing_users is True
     assert settings.vault.stratum0.role_id == "stratum0-role-id"
     assert settings.cvmfs.storage == "file:///srv/stack/www/cvmfs"
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_a_stack_may_have_settings_of_its_own(role: str) -> None:
+    site = Site(own_settings={"SYNC__LEASE_SECONDS": "4", "RECONCILE_SECONDS": "20"})
+    settings = roles.settings(site, role)
+    assert (settings.sync.lease_seconds, settings.reconcile_seconds, settings.drain_seconds) == (4, 20, 5)
 
 
 def test_an_unknown_role_is_refused() -> None:
