@@ -26,6 +26,7 @@ def test_what_was_signed_is_accepted() -> None:
         {"base": Base(7, "c" * 40)},
         {"new_root_hash": "c" * 40},
         {"key_id": "key2"},
+        {"configuration": ""},
         {"signature": ""},
         {"signature": "ä"},
     ],
@@ -40,3 +41,11 @@ def test_another_key_is_refused() -> None:
         check_signature(signed(REQUEST, GatewayKey("key1", "another")), KEY)
     with pytest.raises(Forbidden):
         check_signature(signed(REQUEST, KEY), generate_gateway_key())
+
+
+def test_the_configuration_is_part_of_it() -> None:
+    request = signed(replace(REQUEST, configuration="ignore = []"), KEY)
+    check_signature(request, KEY)
+    for other in (None, "", "ignore = ['x']"):
+        with pytest.raises(Forbidden):
+            check_signature(replace(request, configuration=other), KEY)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from softman.errors import CandidateRefused, Forbidden, InvalidInput
-from softman.model import Base, CommitAnswer, CommitRequest
+from softman.model import MAX_CONFIGURATION, Base, CommitAnswer, CommitRequest
 from softman.tasks.payloads import (
     MAX_TEXT,
     commit_answer_from_json,
@@ -28,7 +28,8 @@ REQUEST = CommitRequest(
 
 
 def test_a_request_survives_the_journey() -> None:
-    assert commit_request_from_json(json.loads(json.dumps(commit_request_to_json(REQUEST)))) == REQUEST
+    for request in (REQUEST, replace(REQUEST, configuration=""), replace(REQUEST, configuration="ä" * 5000)):
+        assert commit_request_from_json(json.loads(json.dumps(commit_request_to_json(request)))) == request
 
 
 def test_unknown_fields_are_tolerated_and_unknown_versions_refused() -> None:
@@ -71,6 +72,9 @@ def test_what_is_no_object_is_refused(payload: Any) -> None:
 def test_long_texts_are_refused() -> None:
     payload = commit_request_to_json(replace(REQUEST, signature="x" * (MAX_TEXT + 1)))
     with pytest.raises(InvalidInput, match="4097 characters"):
+        commit_request_from_json(payload)
+    payload = commit_request_to_json(replace(REQUEST, configuration="x" * (MAX_CONFIGURATION + 1)))
+    with pytest.raises(InvalidInput, match="'configuration' has 32769 characters"):
         commit_request_from_json(payload)
 
 

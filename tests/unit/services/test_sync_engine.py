@@ -1,0 +1,191 @@
+"""The engine on a real repository: links, archives, claims, configurations, quotas, parts, unreadable objects."""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+import pytest
+
+from softman.adapters.memory_vault import MemoryRegistry
+from softman.adapters.ports import ObjectBody
+from softman.adapters.vault_layout import Role
+from softman.cvmfs.format.keys import GatewayKey
+from softman.errors import CandidateRefused, ServiceUnavailable
+from softman.model import Base, CommitRequest, Part, Quotas, RegistryRecord, RepositoryName
+from softman.services.configuration import CONFIGURATION_KEY
+from softman.services.preview import Action
+from softman.services.proof import signed
+from softman.services.sync import SliceLimits
+from tests.support.world import World
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def alice(world: World) -> RepositoryName:
+    name = world.provision("alice")
+    world.sync(name)
+    return name
+
+
+def tar(**members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def put(world: World, objects: dict[str, bytes]) -> list[str]:
+    world.clock.tick()
+    for key, content in objects.items():
+        world.buckets.put("alice", f"cvmfs/{key}", content)
+    return [f"cvmfs/{key}" for key in objects]
+
+
+def delete(world: World, *keys: str) -> list[str]:
+    for key in keys:
+        world.buckets.delete("alice", f"cvmfs/{key}")
+    return [f"cvmfs/{key}" for key in keys]
+
+
+def refused(world: World, name: RepositoryName) -> dict[str, str]:
+    return {each.key.removeprefix("cvmfs/"): each.reason for each in world.records.refusals(name)}
+
+
+def test_a_damaged_archive_or_link_leaves_what_was_there(world: World, alice: RepositoryName) -> None:
+    world.sync(alice, *put(world, {"x.tar": tar(m=b"member"), "l.rclonelink": b"x/m"}))
+    before = {"/x": None, "/x/.cvmfscatalog": b"", "/x/m": b"member", "/l": b"-> x/m"}
+    assert world.shown(alice) == before
+    world.sync(alice, *put(world, {"x.tar": tar(m=b"x" * 3000)[:1500], "l.rclonelink": b"../../etc/passwd"}))
+    for _ in range(2):
+        assert world.shown(alice) == before
+        assert refused(world, alice).keys() == {"x.tar", "l.rclonelink"}
+        assert world.sync(alice).revision is None
+    world.sync(alice, *put(world, {"x.tar": tar(n=b"other")}), *delete(world, "l.rclonelink"))
+    assert world.shown(alice) == {"/x": None, "/x/.cvmfscatalog": b"", "/x/n": b"other"}
+    assert refused(world, alice) == {}
+
+
+def test_the_loser_takes_the_place_when_the_winner_goes(world: World, alice: RepositoryName) -> None:
+    world.sync(alice, *put(world, {"x.tar": tar(m=b"tar"), "x.rclonelink": b"y", "x": b"file", "x/f": b"folder"}))
+    assert world.shown(alice) == {"/x": None, "/x/f": b"folder"}
+    assert refused(world, alice).keys() == {"x", "x.rclonelink", "x.tar"}
+    world.sync(alice, *delete(world, "x/f"))
+    assert world.shown(alice) == {"/x": b"file"}
+    assert refused(world, alice).keys() == {"x.rclonelink", "x.tar"}
+    world.pending.flush()
+    delete(world, "x")
+    world.sync(alice)
+    assert world.shown(alice) == {"/x": b"-> y"}
+    world.sync(alice, *delete(world, "x.rclonelink"))
+    assert world.shown(alice) == {"/x": None, "/x/.cvmfscatalog": b"", "/x/m": b"tar"}
+    assert refused(world, alice) == {}
+
+
+def test_the_last_good_configuration_stays_in_force(world: World, alice: RepositoryName) -> None:
+    put(world, {"a.tmp": b"a", "b": b"b", ".softman.toml": b"ignore = ['*.tmp']"})
+    world.sync(alice, CONFIGURATION_KEY)  # which leads to a full difference
+    assert world.shown(alice) == {"/b": b"b"}
+    world.sync(alice, *put(world, {".softman.toml": b"ignore = 7", "c.tmp": b"c"}))
+    world.records.flush()
+    world.pending.flush()
+    world.sync(alice)
+    assert world.shown(alice) == {"/b": b"b"}
+    assert "the last good one stays in force: ignore" in refused(world, alice)[".softman.toml"]
+    world.sync(alice, *delete(world, ".softman.toml"))
+    assert world.shown(alice) == {"/a.tmp": b"a", "/b": b"b", "/c.tmp": b"c"}
+    assert refused(world, alice) == {}
+    assert world.sync(alice).revision is None
+
+
+def test_stratum0_keeps_no_configuration_that_is_not_valid(world: World, alice: RepositoryName) -> None:
+    manifest = world.reader(alice).manifest()
+    here = Base(manifest.revision, str(manifest.root_hash))
+    request = CommitRequest(str(alice), "0" * 32, here, here.root_hash, "", "", configuration="ignore = 7")
+    with pytest.raises(CandidateRefused, match="not valid: ignore"):
+        world.stratum0.commit(signed(request, GatewayKey.parse(world.material["gatewayKey"])))
+    record = MemoryRegistry(Role.STRATUM0, world.vault).get(alice)
+    assert record is not None
+    assert record.configuration == ""
+
+
+def test_what_exceeds_a_quota_is_refused_by_itself(world: World, alice: RepositoryName) -> None:
+    registry = MemoryRegistry(Role.STRATUM0, world.vault)
+    record = registry.get(alice)
+    assert isinstance(record, RegistryRecord)
+    registry.put(replace(record, quotas=Quotas(max_entries=5, max_bytes=100, max_object_bytes=80, max_archive_bytes=9)))
+    world.sync(alice, *put(world, {"a": b"a" * 60, "b": b"b" * 50, "c": b"c" * 81, "d": b"d", "e.tar": tar(m=b"m")}))
+    assert world.shown(alice).keys() == {"/a", "/d"}
+    reasons = refused(world, alice)
+    assert {key: reason.split(";")[0] for key, reason in reasons.items()} == {
+        "b": "quota: the repository would have 110 bytes",
+        "c": "it has 81 bytes",
+        "e.tar": f"it has {len(tar(m=b'm'))} bytes",
+    }
+    delete(world, "a")
+    world.sync(alice, *put(world, {"f/g/h/i": b"deep"}), "cvmfs/a")
+    assert "quota: the repository would have 6 entries" in refused(world, alice)["f/g/h/i"]
+    world.sync(alice)
+    assert world.shown(alice).keys() == {"/b", "/d"}
+    assert refused(world, alice).keys() == {"c", "e.tar", "f/g/h/i"}
+
+
+def test_verifying_finds_what_marks_do_not_show(world: World, alice: RepositoryName) -> None:
+    world.sync(alice, *put(world, {"a": b"good", "d/b": b"fine", "d/l.rclonelink": b"b", "x.tar": tar(m=b"m")}))
+    objects = world.buckets._buckets["alice"].objects
+    objects["cvmfs/a"] = objects["cvmfs/a"][0], b"evil"  # the same ETag, the same date
+    assert world.sync(alice).revision is None
+    assert world.publisher.sync_part(alice, Part("cvmfs/d/", verify=True)).revision is None
+    (report,) = world.publisher.sync_part(alice, Part(verify=True)).reports
+    assert (report.changed, report.unchanged, report.added, report.removed) == (1, 3, 0, 0)
+    assert world.shown(alice)["/a"] == b"evil"
+
+
+def test_a_part_of_a_bucket_in_several_turns(world: World, alice: RepositoryName) -> None:
+    put(world, {f"d/{number}": b"x" for number in range(7)} | {"e": b"e", "a": b"a"})
+    plan = list(world.publisher.plan(alice, Part("cvmfs/d/")))
+    assert [(step.action, step.key) for step in plan] == [(Action.ADD, f"cvmfs/d/{number}") for number in range(7)]
+    world.limits = replace(world.limits, slice=SliceLimits(3, 10**9, 60.0), slices=1)
+    world.publisher = world.make_publisher()
+    turn = world.publisher.sync_part(alice, Part("cvmfs/d/"))
+    turns = [turn]
+    while turn.rest is not None:
+        turn = world.publisher.sync_part(alice, turn.rest)
+        turns.append(turn)
+    assert [len(turn.reports) for turn in turns] in ([1, 1, 1], [1, 1, 1, 0])
+    assert world.shown(alice).keys() == {"/d"} | {f"/d/{number}" for number in range(7)}
+    assert world.records.progress(alice) is None
+
+
+def test_an_object_that_cannot_be_read_stops_no_other(
+    world: World, alice: RepositoryName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = world.buckets.read
+
+    @contextmanager
+    def broken(bucket: str, key: str) -> Iterator[ObjectBody | None]:
+        if key == "cvmfs/bad":
+            msg = "the object store answers with an error"
+            raise ServiceUnavailable(msg)
+        with reading(bucket, key) as body:
+            yield body
+
+    def reading(bucket: str, key: str) -> AbstractContextManager[ObjectBody | None]:
+        return read(bucket, key)
+
+    monkeypatch.setattr(world.buckets, "read", broken)
+    keys = put(world, {"a": b"a", "bad": b"bad", "c": b"c"})
+    for scope in (keys, []):
+        with pytest.raises(ServiceUnavailable, match=r"1 objects could not be read now .* cvmfs/bad"):
+            world.sync(alice, *scope)
+        assert world.shown(alice) == {"/a": b"a", "/c": b"c"}
+        assert world.pending.count(alice) == 1
+    monkeypatch.setattr(world.buckets, "read", read)
+    world.publisher.publish_changes(alice)
+    assert world.shown(alice) == {"/a": b"a", "/bad": b"bad", "/c": b"c"}
+    assert world.pending.count(alice) == 0
