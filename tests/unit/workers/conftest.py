@@ -1,5 +1,6 @@
 """Task bodies as plain functions: what they send is noted, records are in memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from softman import wiring
 from softman.adapters.memory import MemoryRecords
+from softman.log import clear_context
 from softman.model import RepositoryName
 from softman.tasks.catalogue import TaskSpec
 
@@ -25,6 +27,13 @@ class Sent:
     def send_provisioning_chain(self, repository: RepositoryName) -> list[str]:
         self.chains.append(repository)
         return ["one", "two"]
+
+
+@pytest.fixture(autouse=True)
+def no_log_context() -> Iterator[None]:
+    """Bodies that are called as plain functions leave what they bound."""
+    yield
+    clear_context()
 
 
 @pytest.fixture
