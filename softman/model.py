@@ -283,6 +283,11 @@ class SyncReport:
     seconds: float = 0.0
     finished_at: float = 0.0
     refused: tuple[Refusal, ...] = ()
+    """Keys that it refused; where reports are kept, the first of them."""
+    refusals: int = 0
+    """How many keys it refused; where reports are kept."""
+    scope: str = ""
+    """What was synced, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +318,32 @@ class SyncProgress:
     def bytes_per_second(self) -> float:
         """The mean rate since the beginning."""
         return self.bytes_read / max(self.at - self.started_at, 0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What of a repository is to be published yet."""
+
+    pending: int = 0
+    """Keys that wait."""
+    in_flight: int = 0
+    """Keys that a publisher has taken and is at work on."""
+    everything: bool = False
+    """The whole bucket is to be compared, too."""
+    held: bool = False
+    """A publisher is at work."""
+    keys: tuple[str, ...] = ()
+    """Keys that wait, sorted; some of them when there are many."""
+    keys_in_flight: tuple[str, ...] = ()
+    """Keys in flight, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a repository holds, counted as its quotas are: entries of all kinds, bytes of uncompressed content."""
+
+    entries: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +407,9 @@ class RepositoryStatus:
     refusals: tuple[Refusal, ...] = ()
     failure: Failure | None = None
     """Why nothing can be published at present."""
+    quotas: Quotas = field(default_factory=Quotas)
+    usage: Usage | None = None
+    """What it holds; None when nobody asked, or it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from hashlib import md5
 
 from softman.adapters.ports import Lease
-from softman.adapters.records import MAX_REFUSALS, MAX_TEXT, cut_report
+from softman.adapters.records import MAX_REFUSALS, MAX_REPORTS, MAX_TEXT, cut_report
 from softman.errors import Busy, Conflict, Forbidden, NotFound
 from softman.model import (
     PUBLISHED_PREFIX,
+    Backlog,
     BucketObject,
     Everything,
     Keys,
@@ -363,6 +364,19 @@ class MemoryPendingKeys:
             this = self._of(repository)
             return len(this.pending) + len(this.flight)
 
+    def backlog(self, repository: RepositoryName, limit: int) -> Backlog:
+        """See ``PendingKeys.backlog``."""
+        with self._lock:
+            this = self._of(repository)
+            return Backlog(
+                len(this.pending),
+                len(this.flight),
+                not this.epoch,
+                bool(this.holder(self._clock())),
+                tuple(sorted(this.pending)[:limit]),
+                tuple(sorted(this.flight)[:limit]),
+            )
+
     def _of(self, repository: RepositoryName) -> _Waiting:
         return self._waiting.setdefault(repository, _Waiting())
 
@@ -392,7 +406,7 @@ class MemoryRecords:
 
     def __init__(self) -> None:
         self._links: dict[RepositoryName, dict[Link, LinkProgress]] = {}
-        self._reports: dict[str, SyncReport] = {}
+        self._reports: dict[str, list[SyncReport]] = {}
         self._refusals: dict[RepositoryName, dict[str, Refusal]] = {}
         self._progress: dict[RepositoryName, SyncProgress] = {}
         self._lock = threading.Lock()
@@ -419,12 +433,18 @@ class MemoryRecords:
     def set_report(self, report: SyncReport) -> None:
         """See ``Records.set_report``."""
         with self._lock:
-            self._reports[report.repository] = cut_report(report)
+            before = self._reports.get(report.repository, [])
+            self._reports[report.repository] = [cut_report(report), *before][:MAX_REPORTS]
 
     def last_report(self, repository: RepositoryName) -> SyncReport | None:
         """See ``Records.last_report``."""
         with self._lock:
-            return self._reports.get(str(repository))
+            return next(iter(self._reports.get(str(repository), [])), None)
+
+    def reports(self, repository: RepositoryName) -> list[SyncReport]:
+        """See ``Records.reports``."""
+        with self._lock:
+            return list(self._reports.get(str(repository), []))
 
     def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
         """See ``Records.set_progress``."""

@@ -18,7 +18,7 @@ from softman.adapters.errormap import translated
 from softman.adapters.ports import Lease
 from softman.adapters.redis_client import REDIS_TABLE, key_name, to_bytes, to_text
 from softman.errors import Busy
-from softman.model import Everything, Keys, RepositoryName, Scope
+from softman.model import Backlog, Everything, Keys, RepositoryName, Scope
 
 _T = TypeVar("_T")
 _Arguments = Sequence[bytes | str | int]
@@ -132,6 +132,12 @@ class RedisPendingKeys:
     def count(self, repository: RepositoryName) -> int:
         """See ``PendingKeys.count``; a key that changed again while in flight counts twice."""
         return int(self._run(lua.COUNT, repository, [], "count pending keys"))
+
+    def backlog(self, repository: RepositoryName, limit: int) -> Backlog:
+        """See ``PendingKeys.backlog``; Redis draws the keys by lot when there are more."""
+        pending, in_flight, whole, held, *keys = self._run(lua.BACKLOG, repository, [limit], "look at pending keys")
+        shown = [tuple(sorted(map(to_text, each))) for each in keys]
+        return Backlog(pending, in_flight, not whole, bool(held), *shown)
 
     def _claim(self) -> list[bytes | str | int]:
         return [secrets.token_hex(8), self._queued_ms]

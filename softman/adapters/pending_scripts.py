@@ -160,3 +160,12 @@ return claim(ARGV[1], ARGV[2])
 """who, ttl -> 1 when the caller queues a task: nobody holds the lease, and there is something to take."""
 
 COUNT = "return redis.call('SCARD', KEYS[2]) + redis.call('SCARD', KEYS[3])"
+
+BACKLOG = """
+return {
+  redis.call('SCARD', KEYS[2]), redis.call('SCARD', KEYS[3]),
+  redis.call('EXISTS', KEYS[5]), redis.call('EXISTS', KEYS[1]),
+  redis.call('SRANDMEMBER', KEYS[2], ARGV[1]), redis.call('SRANDMEMBER', KEYS[3], ARGV[1])
+}
+"""
+"""limit -> keys pending and in flight, whether all is known, whether somebody holds the lease, and some of the keys."""

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from softman.model import (
+    Backlog,
     BucketObject,
     CommitAnswer,
     CommitRequest,
@@ -194,6 +195,12 @@ class PendingKeys(Protocol):
     def count(self, repository: RepositoryName) -> int:
         """Keys pending and in flight."""
 
+    def backlog(self, repository: RepositoryName, limit: int) -> Backlog:
+        """What is to be published yet, for people to look at, with ``limit`` keys of each kind at most.
+
+        Which keys are shown of more than that is left open, and may differ from call to call.
+        """
+
 
 class Records(Protocol):
     """What people look at: progress and last reports. A cache: losing it loses no data."""
@@ -205,10 +212,13 @@ class Records(Protocol):
         """The links recorded, in the order of the chain."""
 
     def set_report(self, report: SyncReport) -> None:
-        """Record the last sync."""
+        """Record a sync that ended now."""
 
     def last_report(self, repository: RepositoryName) -> SyncReport | None:
         """The last sync, or None."""
+
+    def reports(self, repository: RepositoryName) -> list[SyncReport]:
+        """The last syncs, newest first; a bounded number, each with its first refusals."""
 
     def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
         """Record how far the sync under way is; None when there is none any more."""

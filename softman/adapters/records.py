@@ -1,20 +1,22 @@
-"""Progress, last reports and refusals in Redis, as JSON.
+"""Progress, reports and refusals in Redis, as JSON.
 
 ====================================== ===== =============================================== =============
 key                                    type  holds                                           lives
 ====================================== ===== =============================================== =============
 ``softman:{<repository>}:links``       hash  link -> how it stands                           ``KEEP_DAYS``
-``softman:{<repository>}:report``      text  the last sync, its first refusals only          ``KEEP_DAYS``
+``softman:{<repository>}:reports``     list  the last ``MAX_REPORTS`` syncs, newest first    ``KEEP_DAYS``
 ``softman:{<repository>}:progress``    text  how far the sync under way is                   ten minutes
 ``softman:{<repository>}:refusals``    hash  key -> reason and ETag, ``MAX_REFUSALS`` at most ``KEEP_DAYS``
 ====================================== ===== =============================================== =============
 
 Each life starts again with every change. A refusal that finds no room is looked at again by every full sync, which
-costs a request, nothing else. Texts are cut, so that a repository needs some 10 MiB in the worst case.
+costs a request, nothing else. Of the refusals of a sync the first ``MAX_REPORTED`` are kept with it. Texts are cut, so
+that a repository needs some 15 MiB in the worst case.
 """
 
 import json
 from dataclasses import asdict, replace
+from itertools import groupby
 from typing import Any
 
 import redis
@@ -25,7 +27,8 @@ from softman.model import Link, LinkProgress, LinkState, Refusal, RepositoryName
 
 KEEP_DAYS = 90
 MAX_REFUSALS = 10_000
-MAX_REPORTED = 100
+MAX_REPORTS = 50
+MAX_REPORTED = 20
 """Refusals that stay in a stored report; all of them are in ``refusals``."""
 MAX_TEXT = 500
 """Characters of a reason or detail."""
@@ -86,15 +89,27 @@ class RedisRecords:
     def set_report(self, report: SyncReport) -> None:
         """See ``Records.set_report``."""
         repository = RepositoryName.parse(report.repository)
-        value = json.dumps(asdict(cut_report(report)))
+        name = key_name(repository, "reports")
         with translated(REDIS_TABLE, f"record the sync of {repository}"):
-            self._client.set(key_name(repository, "report"), value, ex=_KEEP_SECONDS)
+            pipeline = self._client.pipeline()
+            pipeline.lpush(name, json.dumps(asdict(cut_report(report))))
+            pipeline.ltrim(name, 0, MAX_REPORTS - 1)
+            pipeline.expire(name, _KEEP_SECONDS)
+            pipeline.execute()
 
     def last_report(self, repository: RepositoryName) -> SyncReport | None:
         """See ``Records.last_report``."""
         with translated(REDIS_TABLE, f"read the last sync of {repository}"):
-            value: Any = self._client.get(key_name(repository, "report"))
+            value: Any = self._client.lindex(key_name(repository, "reports"), 0)
         return _read_report(value)
+
+    def reports(self, repository: RepositoryName) -> list[SyncReport]:
+        """See ``Records.reports``."""
+        with translated(REDIS_TABLE, f"read the syncs of {repository}"):
+            found: Any = self._client.lrange(key_name(repository, "reports"), 0, -1)
+        # A request that is sent again after a broken connection may have written the same report twice.
+        read = (_read_report(value) for value, _ in groupby(found))
+        return [each for each in read if each is not None]
 
     def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
         """See ``Records.set_progress``."""
@@ -134,9 +149,9 @@ class RedisRecords:
 
 
 def cut_report(report: SyncReport) -> SyncReport:
-    """The report as it is stored: the first refusals only, their reasons cut."""
+    """The report as it is stored: the number of refusals, but only the first of them, their reasons cut."""
     kept = tuple(replace(each, reason=each.reason[:MAX_TEXT]) for each in report.refused[:MAX_REPORTED])
-    return replace(report, refused=kept)
+    return replace(report, refused=kept, refusals=len(report.refused))
 
 
 # Another version of softman may have written what is read: that is as good as lost.

@@ -1,12 +1,23 @@
 """Read-only questions of the dashboard and the command line."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from softman.adapters.ports import Clockwork, PendingKeys, Records, Registry, TurnStates
 from softman.cvmfs.errors import CvmfsError
 from softman.cvmfs.reader import RepositoryReader
 from softman.errors import NotFound, SoftmanError
-from softman.model import RegistryRecord, RepositoryName, RepositoryStatus
+from softman.model import (
+    Backlog,
+    Failure,
+    Refusal,
+    RegistryRecord,
+    RepositoryName,
+    RepositoryStatus,
+    SyncProgress,
+    SyncReport,
+    Usage,
+)
 
 BEAT_SECONDS = 60.0
 """So long after the last sign of life of any beat one is missed."""
@@ -61,16 +72,68 @@ class Status:
         return [self._describe(record) for record in records if record is not None]
 
     def repository(self, name: RepositoryName) -> RepositoryStatus:
-        """One repository.
+        """One repository, without what it holds.
 
         Raises:
             NotFound: nobody asked for it yet.
         """
+        return self._describe(self._known(name))
+
+    def in_full(self, name: RepositoryName) -> RepositoryStatus:
+        """One repository with what it holds, for which its root catalog is read.
+
+        Raises:
+            NotFound: nobody asked for it yet.
+        """
+        described = self.repository(name)
+        try:
+            with self._open_reader(name).snapshot() as snapshot:
+                total = snapshot.catalog.counters.total
+        except (CvmfsError, SoftmanError):
+            return described  # see _revision
+        return replace(described, usage=Usage(total.entries, total.file_size))
+
+    def reports(self, name: RepositoryName) -> list[SyncReport]:
+        """The last syncs, newest first, each with the first of its refusals.
+
+        Raises:
+            NotFound: nobody asked for the repository yet.
+        """
+        self._known(name)
+        return self._records.reports(name)
+
+    def refusals(self, name: RepositoryName) -> list[Refusal]:
+        """Every key that is not published at present, and why, sorted by key.
+
+        Raises:
+            NotFound: nobody asked for the repository yet.
+        """
+        self._known(name)
+        return self._records.refusals(name)
+
+    def backlog(self, name: RepositoryName, limit: int = 0) -> Backlog:
+        """What is to be published yet, with some of the keys.
+
+        Raises:
+            NotFound: nobody asked for the repository yet.
+        """
+        self._known(name)
+        return self._pending.backlog(name, limit)
+
+    def progress(self, name: RepositoryName) -> SyncProgress | None:
+        """How far the sync under way is, or None."""
+        return self._records.progress(name)
+
+    def failure(self, name: RepositoryName) -> Failure | None:
+        """Why nothing can be published at present, or None."""
+        return self._states.failure(name) if self._states is not None else None
+
+    def _known(self, name: RepositoryName) -> RegistryRecord:
         record = self._registry.get(name)
         if record is None:
             msg = f"there is no repository {name}; ask for it with: softman request {name.label}"
             raise NotFound(msg)
-        return self._describe(record)
+        return record
 
     def _describe(self, record: RegistryRecord) -> RepositoryStatus:
         name = record.repository
@@ -85,7 +148,8 @@ class Status:
             progress=self._records.progress(name),
             last=self._records.last_report(name),
             refusals=tuple(self._records.refusals(name)),
-            failure=self._states.failure(name) if self._states is not None else None,
+            failure=self.failure(name),
+            quotas=record.quotas,
         )
 
     def _revision(self, name: RepositoryName) -> int | None:

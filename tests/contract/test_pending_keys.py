@@ -17,7 +17,7 @@ from softman.adapters.pending import RedisPendingKeys
 from softman.adapters.ports import Lease, PendingKeys
 from softman.adapters.redis_client import key_name, redis_client
 from softman.errors import Busy, Forbidden, InvalidInput, ServiceUnavailable
-from softman.model import Everything, Keys, RepositoryName, Scope
+from softman.model import Backlog, Everything, Keys, RepositoryName, Scope
 from softman.standalone.stack import Stack
 
 DEADLINE = 60.0
@@ -98,6 +98,25 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.02)
+
+
+def test_people_see_what_is_pending(world: World, name: RepositoryName) -> None:
+    pending = world.pending()
+    assert pending.backlog(name, 10) == Backlog(everything=True)
+    know(pending, name)
+    pending.add(name, ODD_KEYS)
+    odd = tuple(sorted(ODD_KEYS))
+    assert pending.backlog(name, 10) == Backlog(pending=len(odd), keys=odd)
+    lease = held(pending, name)
+    pending.take(lease, name, 100)
+    pending.add(name, frozenset({"cvmfs/b", "cvmfs/a"}))
+    seen = pending.backlog(name, 10)
+    assert seen == Backlog(2, len(odd), held=True, keys=("cvmfs/a", "cvmfs/b"), keys_in_flight=odd)
+    few = pending.backlog(name, 1)
+    assert (few.pending, few.in_flight) == (2, len(odd))
+    assert len(few.keys) == len(few.keys_in_flight) == 1
+    assert set(few.keys) < {"cvmfs/a", "cvmfs/b"}
+    assert pending.backlog(name, 10) == seen  # looking changes nothing
 
 
 def test_keys_travel_from_add_to_done(world: World, name: RepositoryName) -> None:

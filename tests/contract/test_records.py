@@ -8,7 +8,7 @@ import redis
 
 from softman.adapters.memory import MemoryRecords
 from softman.adapters.ports import Records
-from softman.adapters.records import MAX_REFUSALS, MAX_REPORTED, MAX_TEXT, RedisRecords
+from softman.adapters.records import MAX_REFUSALS, MAX_REPORTED, MAX_REPORTS, MAX_TEXT, RedisRecords
 from softman.adapters.redis_client import key_name, redis_client
 from softman.errors import ServiceUnavailable
 from softman.model import Link, LinkProgress, LinkState, Refusal, RepositoryName, SyncReport
@@ -38,6 +38,7 @@ def name(unique: str) -> RepositoryName:
 def test_nothing_is_recorded_to_begin_with(records: Records, name: RepositoryName) -> None:
     assert records.links(name) == []
     assert records.last_report(name) is None
+    assert records.reports(name) == []
     assert records.refusals(name) == []
 
 
@@ -58,16 +59,28 @@ def test_repositories_are_apart(records: Records, name: RepositoryName) -> None:
     records.set_report(SyncReport(str(name), 1, "aa"))
     records.set_refusals(name, [Refusal("k", "r")], None)
     assert (records.links(other), records.last_report(other), records.refusals(other)) == ([], None, [])
+    assert records.reports(other) == []
 
 
 def test_the_last_report_comes_back_whole(records: Records, name: RepositoryName) -> None:
     report = SyncReport(
         str(name), 7, "0123abcd", 1, 2, 3, 4, 5_000_000_000, 0.25, 1700000000.5,
-        tuple(Refusal(key, "why\nnot", "etag") for key in ODD_KEYS),
+        tuple(Refusal(key, "why\nnot", "etag") for key in ODD_KEYS), scope="\u00fc\U0001f600",
     )  # fmt: skip
     records.set_report(SyncReport(str(name), 6, "ff"))
     records.set_report(report)
-    assert records.last_report(name) == report
+    assert records.last_report(name) == replace(report, refusals=len(ODD_KEYS))
+
+
+def test_the_last_syncs_come_newest_first_and_are_bounded(records: Records, name: RepositoryName) -> None:
+    made = [SyncReport(str(name), number, "aa", finished_at=float(number)) for number in range(1, MAX_REPORTS + 4)]
+    for report in made[:3]:
+        records.set_report(report)
+    assert records.reports(name) == made[2::-1]
+    for report in made[3:]:
+        records.set_report(report)
+    assert records.reports(name) == made[:2:-1]
+    assert records.last_report(name) == made[-1]
 
 
 def test_a_report_and_texts_are_bounded(records: Records, name: RepositoryName) -> None:
@@ -78,6 +91,7 @@ def test_a_report_and_texts_are_bounded(records: Records, name: RepositoryName) 
     found = records.last_report(name)
     assert found is not None
     assert found.refused == tuple(replace(each, reason="r" * MAX_TEXT) for each in refused[:MAX_REPORTED])
+    assert found.refusals == len(refused)
     assert records.links(name)[0].detail == "d" * MAX_TEXT
     assert {each.reason for each in records.refusals(name)} == {"r" * MAX_TEXT}
 
@@ -117,7 +131,7 @@ def test_everything_expires_and_lies_under_its_repository(redis_server: redis.Re
     records.set_link(name, LinkProgress(Link.FIRST_SYNC, LinkState.DONE, 1.0))
     records.set_report(SyncReport(str(name), 1, "aa"))
     records.set_refusals(name, [Refusal("a", "r")], None)
-    for what in ("links", "report", "refusals"):
+    for what in ("links", "reports", "refusals"):
         remaining = redis_server.ttl(key_name(name, what))
         assert isinstance(remaining, int)
         assert 0 < remaining <= 90 * 24 * 3600
@@ -127,9 +141,19 @@ def test_everything_expires_and_lies_under_its_repository(redis_server: redis.Re
 def test_what_another_version_wrote_counts_as_lost(redis_server: redis.Redis, name: RepositoryName) -> None:
     records = RedisRecords(redis_server)
     redis_server.hset(key_name(name, "links"), "first sync", '["flying", 1.0, ""]')
-    redis_server.set(key_name(name, "report"), '{"unknown": 1, "refused": []}')
+    redis_server.lpush(key_name(name, "reports"), '{"unknown": 1, "refused": []}')
     redis_server.hset(key_name(name, "refusals"), "k", "no json")
     assert (records.links(name), records.last_report(name), records.refusals(name)) == ([], None, [])
+    records.set_report(SyncReport(str(name), 1, "aa"))
+    assert records.reports(name) == [SyncReport(str(name), 1, "aa")]
+
+
+@pytest.mark.stack
+def test_a_report_that_was_sent_twice_is_shown_once(redis_server: redis.Redis, name: RepositoryName) -> None:
+    records = RedisRecords(redis_server)
+    records.set_report(SyncReport(str(name), 1, "aa"))
+    records.set_report(SyncReport(str(name), 1, "aa"))
+    assert len(records.reports(name)) == 1
 
 
 def test_a_redis_that_does_not_answer_is_unavailable(name: RepositoryName) -> None:
