@@ -66,6 +66,11 @@ def _lost(target: Target, base: Snapshot) -> str | None:
     entry = None if target.is_directory else _entry(base, target.path)
     if entry is None or (SOURCE_XATTR not in entry.xattrs and not entry.is_dir):
         return None
+    path = target.path
+    while path := path.rpartition(b"/")[0]:
+        above = _entry(base, path)
+        if above is not None and is_unpacked(above):
+            return None  # a folder takes the place of the archive, with what is in it
     owner = source_key(entry)
     if entry.is_dir and not is_unpacked(entry):
         return "a folder of this name exists too, and the folder wins"

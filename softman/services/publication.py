@@ -83,12 +83,12 @@ class Publication:
         if target.is_directory:
             return None
         entry = self._transaction.lookup(target.path)
-        if entry is None:
+        if entry is None or self._is_inside_archive(entry):  # a key below makes a folder of the archive's place
             return None
         if entry.is_dir and not is_unpacked(entry):
             return None if self._is_left_over(entry) else Refusal(target.key, _FOLDER_WINS)
         owner = source_key(entry)
-        if _before(owner, target.key) and not self._is_inside_archive(entry):
+        if _before(owner, target.key):
             return Refusal(target.key, _lost_to(owner))
         return None
 

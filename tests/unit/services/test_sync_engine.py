@@ -87,6 +87,16 @@ def test_the_loser_takes_the_place_when_the_winner_goes(world: World, alice: Rep
     assert refused(world, alice) == {}
 
 
+def test_a_key_below_an_archive_that_has_a_member_there(world: World, alice: RepositoryName) -> None:
+    world.sync(alice, *put(world, {"x.tar": tar(**{"d/m": b"member"}), "x/d": b"file"}))
+    assert world.shown(alice) == {"/x": None, "/x/d": b"file"}
+    assert refused(world, alice).keys() == {"x.tar"}
+    world.sync(alice, *delete(world, "x/d"))
+    assert world.shown(alice).keys() == {"/x", "/x/.cvmfscatalog", "/x/d", "/x/d/m"}
+    world.sync(alice, *put(world, {"x/d": b"file"}))
+    assert world.shown(alice) == {"/x": None, "/x/d": b"file"}
+
+
 def test_the_last_good_configuration_stays_in_force(world: World, alice: RepositoryName) -> None:
     put(world, {"a.tmp": b"a", "b": b"b", ".softman.toml": b"ignore = ['*.tmp']"})
     world.sync(alice, CONFIGURATION_KEY)  # which leads to a full difference
