@@ -20,6 +20,7 @@ from softman.services.observe import LinkText, Seen
 
 _FOLDER_WINS = "a folder of this name exists too, and the folder wins"
 _AUTO_MARKER = b"/.cvmfsautocatalog"
+_MAX_KNOWN = 4096
 
 
 @dataclass(slots=True)
@@ -69,6 +70,7 @@ class Publication:
     def __init__(self, transaction: Transaction, rules: Rules, allowance: Allowance, tally: Tally) -> None:
         self.freed: list[tuple[bytes, str]] = []
         self.lost: list[tuple[bytes, str]] = []
+        self._known: dict[bytes, Entry | None] = {}
         self._transaction = transaction
         self._rules = rules
         self._allowance = allowance
@@ -82,7 +84,7 @@ class Publication:
         """Why ``target`` cannot have its path now: another key has it, and a better claim."""
         if target.is_directory:
             return None
-        entry = self._transaction.lookup(target.path)
+        entry = self._lookup(target.path)
         if entry is None or self._is_inside_archive(entry):  # a key below makes a folder of the archive's place
             return None
         if entry.is_dir and not is_unpacked(entry):
@@ -140,15 +142,36 @@ class Publication:
 
     def unmark(self, path: bytes) -> None:
         """Remove a catalog marker of ours, unless balancing put it there."""
-        entry = self._transaction.lookup(path)
+        entry = self._lookup(path)
         auto = path.rpartition(b"/")[0] + _AUTO_MARKER
-        if entry is not None and SOURCE_XATTR not in entry.xattrs and self._transaction.lookup(auto) is None:
+        if entry is not None and SOURCE_XATTR not in entry.xattrs and self._lookup(auto) is None:
             self._transaction.remove(path)
+            self._known.clear()
             self._tally.changed += 1
+
+    def _lookup(self, path: bytes) -> Entry | None:
+        """What is at ``path``; asked several times for each object, so it is remembered. Link counts may be old."""
+        try:
+            return self._known[path]
+        except KeyError:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            entry = self._known[path] = self._transaction.lookup(path)
+            return entry
+
+    def _forget(self, seen: Seen) -> None:
+        """Something is put at its path, and the folders above it are made."""
+        path = seen.target.path
+        before = self._known.pop(path, None)
+        if isinstance(seen.content, StagedTree) or (before is not None and before.is_dir):
+            self._known.clear()
+        for above in (path[:end] for end in slashes(path)):
+            if self._known.get(above) is None:
+                self._known.pop(above, None)
 
     def _of(self, key: str, path: bytes) -> Entry | None:
         """The entry at ``path`` if it is shown of ``key``."""
-        entry = self._transaction.lookup(path)
+        entry = self._lookup(path)
         if entry is None or source_key(entry) != key or self._is_inside_archive(entry):
             return None
         return entry
@@ -161,12 +184,12 @@ class Publication:
 
     def _ancestors(self, path: bytes) -> Iterator[Entry | None]:
         """What is at the directories above ``path``, the outermost first."""
-        return (self._transaction.lookup(path[:end]) for end in slashes(path))
+        return (self._lookup(path[:end]) for end in slashes(path))
 
     def _missing_parents(self, path: bytes) -> int:
         count = 0
         while path := path.rpartition(b"/")[0]:
-            if self._transaction.lookup(path) is not None:
+            if self._lookup(path) is not None:
                 break
             count += 1
         return count
@@ -180,7 +203,7 @@ class Publication:
             if not entry.is_dir or is_unpacked(entry):
                 self._evict(entry, Refusal(source_key(entry), _FOLDER_WINS))
                 return
-        entry = self._transaction.lookup(path)
+        entry = self._lookup(path)
         if entry is None or source_key(entry) == target.key:
             return
         if target.is_directory:
@@ -200,6 +223,7 @@ class Publication:
         path, content, transaction = seen.target.path, seen.content, self._transaction
         seconds, nanoseconds = mtime_of(seen.info)
         mark = {SOURCE_XATTR: self._rules.mark(seen.target, seen.info)}
+        self._forget(seen)
         if content is None:
             transaction.add_directory(path, mode=seen.mode, mtime=seconds, mtime_ns=nanoseconds, xattrs=mark)
         elif isinstance(content, StagedTree):
@@ -209,7 +233,8 @@ class Publication:
         else:
             transaction.add_file(path, content, mode=seen.mode, mtime=seconds, mtime_ns=nanoseconds, xattrs=mark)
             marker, auto = path.rpartition(b"/")[2], path.rpartition(b"/")[0] + _AUTO_MARKER
-            if marker in UNMARKED and transaction.lookup(auto) is not None:
+            if marker in UNMARKED and self._lookup(auto) is not None:
+                self._known.clear()
                 transaction.remove(auto)  # the catalog is the owner's now, and is not merged any more
 
     def _is_the_same(self, seen: Seen, before: Entry) -> bool:
@@ -236,6 +261,7 @@ class Publication:
             if SOURCE_XATTR in entry.xattrs:
                 kept = {name: value for name, value in entry.xattrs.items() if name != SOURCE_XATTR}
                 self._transaction.set_xattrs(path, kept)
+                self._known.clear()
                 self._tally.changed += 1
             return False
         self._remove(entry)
@@ -246,11 +272,12 @@ class Publication:
     def _remove(self, entry: Entry) -> None:
         self._allowance.removed(entry, self._transaction)
         self._transaction.remove(entry.path)
+        self._known.clear()
 
     def _prune(self, path: bytes) -> None:
         """Remove the folders above ``path`` that stand for nothing any more."""
         while path := path.rpartition(b"/")[0]:
-            entry = self._transaction.lookup(path)
+            entry = self._lookup(path)
             if entry is None:
                 continue
             if SOURCE_XATTR in entry.xattrs or not entry.is_dir or not self._is_bare(path):
