@@ -410,6 +410,8 @@ class RepositoryStatus:
     quotas: Quotas = field(default_factory=Quotas)
     usage: Usage | None = None
     """What it holds; None when nobody asked, or it cannot be read."""
+    backlog: Backlog | None = None
+    """What is to be published yet; None when nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)

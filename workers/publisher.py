@@ -23,7 +23,7 @@ from softman.tasks.catalogue import (
     RESYNC,
 )
 from softman.tasks.client import CeleryCommitDoor
-from workers.answers import plan_to_json
+from workers.answers import plan_to_json, turn_in_words, turn_to_json
 from workers.base import message_queue, sender, set_link, settings, task, worker_application
 from workers.pool import WorkerApp
 
@@ -56,7 +56,7 @@ def first_sync(repository: RepositoryName) -> str | None:
     """Publish what the bucket already holds; a large one takes several tasks, and the last of them ends the link."""
     turn = _turns().sync_everything(repository)
     _follow_up(repository, turn)
-    return None if turn.again else _in_words(turn)
+    return None if turn.again else turn_in_words(turn)
 
 
 @task(PUBLISH_CHANGES)
@@ -71,10 +71,10 @@ def publish_changes(repository: RepositoryName) -> None:
 @task(RESYNC, keep_result=True, retries=60)
 def resync(
     repository: RepositoryName, prefix: str | None = None, verify: bool = False, after: str | None = None
-) -> str:
+) -> dict[str, Any]:
     """The difference between bucket and repository, now: all of it, of a prefix, or of content, too.
 
-    What is left of a part when the turn is over goes on in a task of its own.
+    What is left of a part when the turn is over goes on in a task of its own, which the result names.
     """
     part = Part(prefix or PUBLISHED_PREFIX, after or "", verify)
     if part == Part():
@@ -82,8 +82,7 @@ def resync(
         turn = _turns().sync_everything(repository)
     else:
         turn = _turns().sync_part(repository, part)
-    _follow_up(repository, turn)
-    return _in_words(turn)
+    return turn_to_json(repository, turn, _follow_up(repository, turn))
 
 
 @task(PLAN, keep_result=True, retries=3, dead_letter=False)
@@ -138,21 +137,20 @@ def drain() -> None:
         _log.info("pending keys found without a publisher", repositories=len(names))
 
 
-def _follow_up(repository: RepositoryName, turn: Turn) -> None:
-    """Queue the rest of the work; a full sync goes behind the interactive work, a crowded owner's a little later."""
+def _follow_up(repository: RepositoryName, turn: Turn) -> str | None:
+    """Queue the rest of the work; a full sync goes behind the interactive work, a crowded owner's a little later.
+
+    Returns:
+        The id of the task that goes on with a part of the bucket.
+    """
     later = CROWDED_SECONDS if turn.crowded else 0.0
     if turn.rest is not None:
         rest = turn.rest
-        sender().send(RESYNC, str(repository), rest.prefix, rest.verify, rest.after, countdown=later)
-    elif turn.again:
+        arguments = (str(repository), rest.prefix, rest.verify, rest.after)
+        return sender().send(RESYNC, *arguments, countdown=later, keep_result=True)
+    if turn.again:
         sender().send(PUBLISH_CHANGES, str(repository), queue=BULK if turn.bulk else None, countdown=later)
-
-
-def _in_words(turn: Turn) -> str:
-    if turn.held_elsewhere:
-        return "another publisher is at work and does it"
-    more = "; more follows" if turn.again or turn.rest is not None else ""
-    return f"{'nothing to publish' if turn.revision is None else f'revision {turn.revision}'}{more}"
+    return None
 
 
 def _unfinished_links(repository: RepositoryName) -> set[Link]:
@@ -171,7 +169,7 @@ def _end_first_sync(repository: RepositoryName, turn: Turn) -> None:
     except SoftmanError:
         return
     if Link.FIRST_SYNC in links and links[Link.FIRST_SYNC].state is LinkState.RUNNING:
-        set_link(repository, Link.FIRST_SYNC, LinkState.DONE, _in_words(turn))
+        set_link(repository, Link.FIRST_SYNC, LinkState.DONE, turn_in_words(turn))
 
 
 app = WorkerApp(PUBLISHER, BULK)

@@ -39,6 +39,9 @@ class Backend(Protocol):
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""
 
+    def request(self, task: TaskSpec, task_id: str) -> Request:
+        """A task that somebody else sent, to wait for it."""
+
     def dead_letters(self) -> DeadLetterOffice:
         """The messages that nobody could work on."""
 
@@ -93,6 +96,10 @@ class ServiceBackend:
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""
         return send(self._app, task, *arguments)
+
+    def request(self, task: TaskSpec, task_id: str) -> Request:
+        """A task that somebody else sent, to wait for it."""
+        return Request(self._app, task.name, task_id)
 
     def dead_letters(self) -> DeadLetterOffice:
         """The messages that nobody could work on."""

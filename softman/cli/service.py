@@ -1,15 +1,16 @@
-"""Commands about the service: ask for a repository, look how things stand, compare a bucket in full."""
+"""Commands about the service: ask for a repository, look how things stand."""
 
 import click
 
-from softman.cli.failures import WaitedTooLong
 from softman.cli.output import Output, size, warn, when
-from softman.cli.session import Session, common_options, looks, pass_session
-from softman.cli.waiting import Chain, links_of
-from softman.model import Kind, LinkState, Owner, RepositoryName, RepositoryStatus, SyncReport
-from softman.tasks.catalogue import PROVISION, RESYNC
+from softman.cli.session import Session, common_options, pass_session
+from softman.cli.syncing import backlog_in_words, progress_in_words, sync_in_words
+from softman.cli.waiting import Chain, asked, links_of, wait_option
+from softman.model import Backlog, Kind, LinkState, Owner, RepositoryName, RepositoryStatus
+from softman.tasks.catalogue import PROVISION
 
-_wait_option = click.option("--wait/--no-wait", default=True, help="Wait until it is done (default), or only ask.")
+_REFUSALS = 10
+"""Refused keys that are shown of a repository; softman refused shows all."""
 _timeout_option = click.option(
     "--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds to wait."
 )
@@ -19,7 +20,7 @@ _timeout_option = click.option(
 @click.argument("user")
 @click.option("--subject", help="The user's subject (the sub claim of their login). [default: USER]")
 @click.option("--group", help="Ask for the repository of this group instead of a personal one.")
-@_wait_option
+@wait_option
 @_timeout_option
 @common_options
 @pass_session
@@ -36,7 +37,7 @@ def request(session: Session, *, user: str, subject: str | None, group: str | No
     sent = session.backend.send(PROVISION, user, owner.subject, kind.value, group)
     output = session.output
     if not wait:
-        _asked(output, name, sent.task_id)
+        asked(output, name, sent.task_id)
         return
     for progress in Chain(status, name, before).finished(sent, timeout):
         if output.as_json:
@@ -62,7 +63,7 @@ def status(session: Session, repo: str | None) -> None:
     output = session.output
     answers = session.backend.status()
     if repo is not None:
-        described = answers.repository(session.repository(repo))
+        described = answers.in_full(session.repository(repo))
         if output.as_json:
             output.record(described)
         else:
@@ -84,33 +85,6 @@ def status(session: Session, repo: str | None) -> None:
 
 @click.command()
 @click.argument("repo")
-@_wait_option
-@_timeout_option
-@common_options
-@pass_session
-def resync(session: Session, repo: str, wait: bool, timeout: float) -> None:
-    """Compare the whole bucket of REPO with the repository and publish the difference."""
-    name = session.repository(repo)
-    status = session.backend.status()
-    status.repository(name)  # an unknown repository is refused here, not in a worker's log
-    sent = session.backend.send(RESYNC, str(name))
-    output = session.output
-    if not wait:
-        _asked(output, name, sent.task_id)
-        return
-    if not any(sent.ready() for _ in looks(timeout)):
-        msg = f"the resync of {name} (task {sent.task_id}) is not done after {timeout:g} s"
-        raise WaitedTooLong(msg)
-    sent.answer()
-    described = status.repository(name)
-    if output.as_json:
-        output.record(described)
-    else:
-        output.line(f"{name} shows its bucket: revision {described.revision}")
-
-
-@click.command()
-@click.argument("repo")
 @common_options
 @pass_session
 def key(session: Session, repo: str) -> None:
@@ -122,13 +96,6 @@ def key(session: Session, repo: str) -> None:
         session.output.record({"repository": str(name), "url": url, "public_key": text})
     else:
         session.output.line(text.rstrip("\n"))
-
-
-def _asked(output: Output, name: RepositoryName, task_id: str) -> None:
-    if output.as_json:
-        output.record({"repository": str(name), "task_id": task_id})
-    else:
-        output.line(f"asked (task {task_id}); watch it with: softman status {name}")
 
 
 def _row(described: RepositoryStatus) -> tuple[str, ...]:
@@ -151,7 +118,7 @@ def _state(described: RepositoryStatus) -> str:
 
 
 def _show_one(output: Output, described: RepositoryStatus) -> None:
-    owner = described.owner
+    owner, progress = described.owner, described.progress
     output.facts(
         [
             ("repository", str(described.name)),
@@ -160,8 +127,10 @@ def _show_one(output: Output, described: RepositoryStatus) -> None:
             ("bucket", f"s3://{described.name.bucket}/cvmfs/"),
             ("url", described.url),
             ("revision", "-" if described.revision is None else str(described.revision)),
-            ("pending keys", str(described.pending)),
-            ("last sync", _sync_in_words(described.last)),
+            ("holds", _usage_in_words(described)),
+            ("pending", backlog_in_words(described.backlog or Backlog(described.pending))),
+            *([] if progress is None else [("now", progress_in_words(progress))]),
+            ("last sync", "-" if described.last is None else sync_in_words(described.last)),
         ]
     )
     if described.failure is not None:
@@ -177,13 +146,20 @@ def _show_one(output: Output, described: RepositoryStatus) -> None:
         output.table(("link", "state", "since (UTC)", "detail"), rows)
     if described.refusals:
         output.line()
-        output.table(("not published", "because"), [(refusal.key, refusal.reason) for refusal in described.refusals])
+        shown = described.refusals[:_REFUSALS]
+        output.table(("not published", "because"), [(refusal.key, refusal.reason) for refusal in shown])
+        if len(described.refusals) > len(shown):
+            rest = len(described.refusals) - len(shown)
+            output.line(f"and {rest:,} more keys: softman refused {described.name.label}")
 
 
-def _sync_in_words(report: SyncReport | None) -> str:
-    if report is None:
-        return "-"
-    return (
-        f"{when(report.finished_at)} UTC: {report.added} added, {report.changed} changed, {report.removed} removed, "
-        f"{report.unchanged} unchanged, {size(report.bytes_read)} read in {report.seconds:.1f} s"
-    )
+def _usage_in_words(described: RepositoryStatus) -> str:
+    quotas, usage = described.quotas, described.usage
+    if usage is None:
+        return f"unknown; {quotas.max_entries:,} entries and {size(quotas.max_bytes)} are possible"
+    entries = f"{usage.entries:,} entries ({_share(usage.entries, quotas.max_entries)} of {quotas.max_entries:,})"
+    return f"{entries}, {size(usage.bytes)} ({_share(usage.bytes, quotas.max_bytes)} of {size(quotas.max_bytes)})"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / max(whole, 1):.1%}"

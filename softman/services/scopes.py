@@ -213,9 +213,10 @@ class ScopeSync:
         plan.known.pop(CONFIGURATION_KEY, None)
         self._records.set_refusals(name, refused, frozenset({*tally.looked_at, CONFIGURATION_KEY}))
         if result.report is not None:
-            course.reports.append(result.report)
-            self._records.set_report(result.report)
-            _log_report(name, result.report, tally)
+            report = replace(result.report, scope=plan.words)
+            course.reports.append(report)
+            self._records.set_report(report)
+            _log_report(name, report, tally)
 
 
 def check_owner(buckets: BucketReader, name: RepositoryName) -> None:

@@ -72,20 +72,24 @@ class Status:
         return [self._describe(record) for record in records if record is not None]
 
     def repository(self, name: RepositoryName) -> RepositoryStatus:
-        """One repository, without what it holds.
+        """One repository, without what it holds and which keys are pending.
 
         Raises:
             NotFound: nobody asked for it yet.
         """
         return self._describe(self._known(name))
 
-    def in_full(self, name: RepositoryName) -> RepositoryStatus:
-        """One repository with what it holds, for which its root catalog is read.
+    def in_full(self, name: RepositoryName, keys: int = 10) -> RepositoryStatus:
+        """One repository with what it holds, for which its root catalog is read, and some of its pending keys.
+
+        Args:
+            name: the repository.
+            keys: how many pending keys at most.
 
         Raises:
             NotFound: nobody asked for it yet.
         """
-        described = self.repository(name)
+        described = replace(self.repository(name), backlog=self._pending.backlog(name, keys))
         try:
             with self._open_reader(name).snapshot() as snapshot:
                 total = snapshot.catalog.counters.total

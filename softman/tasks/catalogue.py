@@ -48,6 +48,9 @@ RESYNC = TaskSpec("softman.resync", BULK, public=True)
 
 In full, or for keys that begin with ``prefix`` (``cvmfs/`` included); ``verify`` reads every object again and compares
 content; ``after`` goes on behind a key.
+
+The result is ``{"schema": 1, "repository", "message", "revision", "more", "next"}``: the last revision that the task
+made, if any; whether work is left; and the id of the task that goes on with it, when it is known.
 """
 PLAN = TaskSpec("softman.plan", BULK, public=True)
 """``(repository, prefix=None, verify=False, limit=100)``: what ``softman.resync`` would do; changes nothing.

@@ -4,17 +4,13 @@ from pathlib import Path
 
 import click
 
+from softman.cli.comparing import show_differences, two_revisions
 from softman.cli.repo.storage import open_for_reading, read_options
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.showing import typed_path
-from softman.cvmfs.diff import Added, Difference, Removed, differences
 from softman.cvmfs.integrity import Extent, check_repository
-from softman.cvmfs.reader import RepositoryReader
-from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import Corrupt, InvalidInput
-
-_SIGNS = {Added: "+", Removed: "-"}
 
 
 @click.command()
@@ -88,28 +84,5 @@ def diff(
     changed, and say then what of it.
     """
     reader = open_for_reading(session, name, url, public_keys).reader
-    with _revision(reader, old) as before, _revision(reader, new) as after:
-        for found in differences(before, after, typed_path(path)):
-            _show(session, found)
-
-
-def _revision(reader: RepositoryReader, text: str | None) -> Snapshot:
-    if text is None:
-        return reader.snapshot()
-    if not text.isdigit():
-        return reader.snapshot(tag=text)
-    if int(text) < 1:
-        msg = "revisions are numbered from 1 on"
-        raise InvalidInput(msg)
-    return reader.snapshot(revision=int(text))
-
-
-def _show(session: Session, found: Difference) -> None:
-    sign = _SIGNS.get(type(found), "~")
-    aspects = [] if isinstance(found, Added | Removed) else [aspect.value for aspect in found.what]
-    if session.output.as_json:
-        word = {"+": "added", "-": "removed", "~": "changed"}[sign]
-        session.output.record({"change": word, "path": found.path, "what": aspects})
-        return
-    what = f"  ({', '.join(aspects)})".encode() if aspects else b""
-    session.output.raw_line(sign.encode() + b" " + (found.path or b"/") + what)
+    with two_revisions(reader, old, new) as (before, after):
+        show_differences(session.output, before, after, path)

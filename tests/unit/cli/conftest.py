@@ -89,6 +89,10 @@ class MemoryBackend:
         self.sent.append((task.name, arguments))
         return self.on_send(task)
 
+    def request(self, task: TaskSpec, task_id: str) -> Request:
+        self.sent.append((f"wait for {task_id}", ()))
+        return self.on_send(task)
+
     def dead_letters(self) -> DeadLetterOffice:
         return DeadLetterOffice(self.letters)
 

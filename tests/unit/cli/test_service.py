@@ -8,7 +8,7 @@ import pytest
 
 from softman.cli.sender import Request
 from softman.errors import NameTaken
-from softman.model import Link, LinkProgress, LinkState, RepositoryName, SyncReport
+from softman.model import Link, LinkProgress, LinkState, RepositoryName, SyncProgress, SyncReport
 from softman.model import Refusal as Refused
 from softman.tasks.catalogue import TaskSpec
 
@@ -36,6 +36,7 @@ def workers(backend: Any) -> Any:
 
 
 ALICE = RepositoryName("alice", "example.org")
+BASIC = RepositoryName("basic", "example.org")
 
 
 def test_request_shows_every_link_and_where_to_go(softman: Softman, workers: Any) -> None:
@@ -144,24 +145,32 @@ def test_status_of_an_unknown_repository(softman: Softman) -> None:
     assert "softman request nobody" in ended.err
 
 
-def test_resync_asks_and_waits(softman: Softman, backend: Any) -> None:
-    ended = softman("resync", "basic")
-    assert ended.code == 0
-    assert ended.lines == ["basic.example.org shows its bucket: revision 21"]
-    assert backend.sent == [("softman.resync", ("basic.example.org",))]
+def test_status_of_one_shows_what_it_holds_what_is_pending_and_what_goes_on(softman: Softman, backend: Any) -> None:
+    backend.pending.add(BASIC, frozenset({"cvmfs/a", "cvmfs/b"}))
+    progress = SyncProgress(
+        str(BASIC), "everything", 10.0, 20.0, compared=5000, objects=20, bytes_read=10240, revision=7
+    )
+    backend.records.set_progress(BASIC, progress)
+    backend.records.set_refusals(BASIC, [Refused(f"cvmfs/x{number:02}", "why") for number in range(12)], None)
+    shown = softman("status", "basic").out.decode()
+    assert "5,000 compared, 20 looked at (2/s), 10.0 KiB read (1.0 KiB/s), revision 7 is out" in shown
+    assert "2 keys waiting, the whole bucket is to be compared" in shown
+    assert "entries (0.0% of 10,000,000)" in shown
+    assert "cvmfs/x09" in shown
+    assert "cvmfs/x10" not in shown
+    assert "and 2 more keys: softman refused basic" in shown
+    (fields,) = softman("status", "basic", "--json").objects
+    with backend.reader(BASIC).snapshot() as snapshot:
+        total = snapshot.catalog.counters.total
+    assert fields["usage"] == {"entries": total.entries, "bytes": total.file_size}
+    assert fields["quotas"]["max_entries"] == 10_000_000
+    assert fields["backlog"]["keys"] == ["cvmfs/a", "cvmfs/b"]
+    assert len(fields["refusals"]) == 12
 
 
-def test_resync_of_an_unknown_repository_sends_nothing(softman: Softman, backend: Any) -> None:
-    assert softman("resync", "nobody").code == 14
-    assert backend.sent == []
-
-
-def test_resync_gives_up_waiting(softman: Softman, backend: Any) -> None:
-    never = type(backend.on_send(TaskSpec("any", "any")))(ready=False)
-    backend.on_send = lambda _task: never
-    ended = softman("resync", "basic", "--timeout", "0.01")
-    assert ended.code == 5
-    assert "task-1" in ended.err
+def test_what_a_repository_holds_is_unknown_while_it_cannot_be_read(softman: Softman, backend: Any) -> None:
+    backend.register("alice")
+    assert "unknown; 10,000,000 entries" in softman("status", "alice").out.decode()
 
 
 def test_key_prints_what_clients_mount_with(softman: Softman) -> None:

@@ -81,26 +81,37 @@ def test_the_rest_of_the_work_is_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("turn", "words"),
+    ("turn", "words", "more"),
     [
-        (Turn(), "nothing to publish"),
-        (Turn(revision=2), "revision 2"),
-        (Turn(held_elsewhere=True), "another publisher is at work and does it"),
-        (Turn(revision=3, again=True), "revision 3; more follows"),
+        (Turn(), "nothing to publish", False),
+        (Turn(revision=2), "revision 2", False),
+        (Turn(held_elsewhere=True), "another publisher is at work and does it", True),
+        (Turn(revision=3, again=True), "revision 3; more follows", True),
     ],
 )
-def test_a_resync_says_what_it_did(monkeypatch: pytest.MonkeyPatch, sent: Any, turn: Turn, words: str) -> None:
+def test_a_resync_says_what_it_did(
+    monkeypatch: pytest.MonkeyPatch, sent: Any, turn: Turn, words: str, more: bool
+) -> None:
     del sent
     _use(monkeypatch, Service(turn))
-    assert publisher.resync(NAME) == words
+    assert json.loads(json.dumps(publisher.resync(NAME))) == {
+        "schema": 1,
+        "repository": str(NAME),
+        "message": words,
+        "revision": turn.revision,
+        "more": more,
+        "next": None,
+    }
 
 
 def test_a_part_that_is_not_finished_goes_on_behind_its_last_key(monkeypatch: pytest.MonkeyPatch, sent: Any) -> None:
     _use(monkeypatch, Service(Turn(revision=2, rest=Part())))
-    assert publisher.resync(NAME, "cvmfs/d/", verify=True) == "revision 2; more follows"
-    assert sent.tasks == [(RESYNC, (str(NAME), "cvmfs/d/", True, "cvmfs/m"), {"countdown": 0.0})]
+    answer = publisher.resync(NAME, "cvmfs/d/", verify=True)
+    assert (answer["message"], answer["more"], answer["next"]) == ("revision 2; more follows", True, "task 1")
+    options = {"countdown": 0.0, "keep_result": True}
+    assert sent.tasks == [(RESYNC, (str(NAME), "cvmfs/d/", True, "cvmfs/m"), options)]
     _use(monkeypatch, Service(Turn(revision=2)))
-    assert publisher.resync(NAME, "cvmfs/d/") == "revision 2"
+    assert publisher.resync(NAME, "cvmfs/d/")["more"] is False
     assert len(sent.tasks) == 1
 
 
