@@ -74,8 +74,11 @@ _STACKS = {
     "tests/integration/standalone/test_process.py": "",
     "tests/integration/standalone/test_supervisor.py": "own",
     "tests/integration/test_archives.py": "site",
+    "tests/integration/test_clients.py": "site",
     "tests/integration/test_demo.py": "own",
+    "tests/integration/test_generated.py": "site",
     "tests/integration/test_main_job.py": "site",
+    "tests/integration/test_owner_view.py": "site",
     "tests/integration/workers/": "workers",
 }
 """Whose stack tests work on: the one with all workers, the one of bare servers, those that they start themselves.

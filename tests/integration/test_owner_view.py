@@ -1,0 +1,124 @@
+"""What owners see of their repository and can do about it, through the command line and Celery's, on real parts."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from softman import wiring
+from softman.adapters.s3_connector import S3Connector
+from softman.adapters.vault import VaultKeys
+from softman.adapters.vault_layout import Role
+from softman.adapters.vault_session import VaultSession
+from softman.cli.backend import ServiceBackend
+from softman.cli.main import run
+from softman.cvmfs.format.keys import RepositoryKeys
+from softman.cvmfs.repository import Repository
+from softman.model import RepositoryName
+from softman.tasks.client import client_app
+from tests.support.site import SECONDS, Site
+
+OWNER = "owner-view"
+Softman = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def softman(site: Site, capsys: pytest.CaptureFixture[str]) -> Softman:
+    """Run one command; the objects that it prints."""
+
+    def call(command: str, *options: str) -> list[Any]:
+        code = run([command, OWNER, *options, "--json"], ServiceBackend(site.settings))
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+        # The log, which the command itself would keep quiet, is there, too.
+        return [json.loads(line) for line in printed.out.splitlines() if line.startswith("{")]
+
+    return call
+
+
+def damage(site: Site, name: RepositoryName, path: bytes, content: bytes) -> None:
+    """Publish other content of a file, as if nothing else had changed, with the keys of stratum 0."""
+    vault = VaultKeys(VaultSession(site.settings.vault, Role.STRATUM0), site.settings.vault)
+    material = vault.read_signing(name)
+    assert material is not None
+    keys = RepositoryKeys(
+        *(material[each].encode() for each in ("masterKey", "publicKey", "privateKey", "certificate"))
+    )
+    storage = wiring.storage(site.settings, site.settings.cvmfs.storage, str(name))
+    repository = Repository(storage, str(name), keys, now=lambda: datetime.now(UTC))
+    with repository.transaction() as transaction:
+        entry = transaction.lookup(path)
+        assert entry is not None
+        transaction.add_bytes(
+            path, content, entry.permissions, entry.mtime, mtime_ns=entry.mtime_ns, xattrs=entry.xattrs
+        )
+
+
+def numbers(report: dict[str, Any]) -> tuple[str, int, int, int, int]:
+    return report["scope"], report["added"], report["changed"], report["removed"], report["refusals"]
+
+
+def test_owners_see_and_steer_what_is_published(site: Site, softman: Softman) -> None:
+    site.stack.create_s3_user(OWNER)
+    connector = S3Connector.from_settings(site.settings.s3)
+    connector.ensure_bucket(OWNER, OWNER)
+    bucket = site.bucket(OWNER)
+    for key in ("a/one", "a/two", "b/three", "../bad"):
+        bucket.put(key, key.encode() * 100)
+    name = site.provision(OWNER)
+
+    # The first sync.
+    (first,) = softman("syncs")
+    assert numbers(first) == ("everything", 3, 0, 0, 1)
+    assert first["bytes_read"] == len("a/onea/twob/three") * 100
+    assert [(each["key"], "'..'" in each["reason"]) for each in softman("refused")] == [("cvmfs/../bad", True)]
+    (described,) = softman("status")
+    assert described["usage"] == {"entries": 6, "bytes": first["bytes_read"]}  # three files, two folders, and the root
+    assert (described["revision"], described["pending"], described["failure"]) == (first["revision"], 0, None)
+    (backlog,) = softman("pending")
+    assert (backlog["pending"], backlog["everything"], backlog["keys"]) == (0, False, [])
+    added = {(each["change"], each["path"]) for each in softman("diff", "1", str(first["revision"]))}
+    assert added >= {("added", f"/{path}") for path in ("a", "a/one", "a/two", "b", "b/three")}
+
+    # Changes that nobody heard of: a plan, and only one folder is brought up to date.
+    connector.remove_notification(OWNER)
+    bucket.put("a/new", b"new")
+    bucket.delete("a/two")
+    bucket.put("b/new", b"new")
+    (plan,) = softman("resync", "--dry-run", "--prefix", "cvmfs/a/")
+    assert (plan["counts"], plan["complete"]) == ({"add": 1, "remove": 1}, True)
+    assert {(each["action"], each["key"]) for each in plan["steps"]} == {
+        ("add", "cvmfs/a/new"),
+        ("remove", "cvmfs/a/two"),
+    }
+    assert len(softman("syncs")) == 1
+    softman("resync", "--prefix", "cvmfs/a/")
+    last, _ = softman("syncs")
+    assert numbers(last) == ("cvmfs/a/", 1, 0, 1, 0)
+    files = {"/a/one": b"a/one" * 100, "/a/new": b"new", "/b/three": b"b/three" * 100}
+    assert site.shown(name) == files
+    changed = {each["path"]: each["change"] for each in softman("diff") if each["path"] != "/a"}
+    assert changed == {"/a/new": "added", "/a/two": "removed"}
+
+    # Celery's own command line does the same.
+    called = site.celery("call", "softman.resync", f'--args=["{name}"]', '--kwargs={"prefix": "cvmfs/b/"}')
+    assert called.returncode == 0, called.stderr
+    answer = client_app(site.settings).AsyncResult(called.stdout.strip()).get(timeout=SECONDS)
+    assert (answer["message"], answer["more"]) == (f"revision {last['revision'] + 1}", False)
+    files["/b/new"] = b"new"
+    assert site.shown(name) == files
+
+    # Damage that only content tells: a resync does not see it, verifying does.
+    damage(site, name, b"/a/one", b"A/ONE" * 100)
+    assert site.shown(name) != files
+    softman("resync")
+    assert site.shown(name)["/a/one"] == b"A/ONE" * 100
+    softman("resync", "--verify")
+    assert site.shown(name) == files
+    last, *_ = softman("syncs")
+    assert numbers(last) == ("everything, verifying content", 0, 1, 0, 1)
+    (repaired,) = softman("diff")
+    assert (repaired["change"], repaired["path"], repaired["what"]) == ("changed", "/a/one", ["content"])
+    assert [each["key"] for each in softman("refused")] == ["cvmfs/../bad"]
