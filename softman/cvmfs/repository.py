@@ -20,6 +20,7 @@ from softman.cvmfs.errors import (
     SignatureInvalid,
     WrongRepository,
 )
+from softman.cvmfs.forgetting import forget_lost_tags
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, ObjectKind
 from softman.cvmfs.format.history import History, Tag
 from softman.cvmfs.format.keys import RepositoryKeys
@@ -236,6 +237,10 @@ class Repository:
             TagError: one is not there, or moves by itself.
         """
         return remove_tags(self._head, names)
+
+    def forget_lost_tags(self) -> Manifest:
+        """Begin a new tag database, because the one in force cannot be read; see ``forgetting.forget_lost_tags``."""
+        return forget_lost_tags(self._head)
 
     def rollback(self, *, tag: str | None = None, revision: int | None = None) -> RolledBack:
         """Publish an earlier tree again, as a new revision. Tags on revisions after it are removed.

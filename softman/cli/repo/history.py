@@ -21,6 +21,7 @@ from softman.cvmfs.repository import Retention
 @click.option("--message", default="", help="Description of the tag.")
 @click.option("--move", is_flag=True, help="Take the name away from another revision.")
 @click.option("--remove", is_flag=True, help="Remove the tags; what only they kept goes with the next gc.")
+@click.option("--forget-lost", is_flag=True, help="Begin without tags, because the tag database is lost or damaged.")
 @common_options
 @pass_session
 def tag(
@@ -35,14 +36,22 @@ def tag(
     message: str,
     move: bool,
     remove: bool,
+    forget_lost: bool,
 ) -> None:
     """List the tags of NAME, add TAG, or remove each TAG.
 
-    A tag keeps its revision from garbage collection. "trunk" and "trunk-previous" move by themselves.
+    A tag keeps its revision from garbage collection. "trunk" and "trunk-previous" move by themselves. Nothing can be
+    published while the tag database cannot be read: bring it back from a replica or a backup, or use --forget-lost.
     """
     repository = open_place(session, name, Place(storage, keys, lock=lock)).repository
-    if not tags:
-        if remove or move or message or revision is not None:
+    others = bool(remove or move or message or revision is not None)
+    if forget_lost:
+        if tags or others:
+            raise click.UsageError("--forget-lost goes alone")
+        repository.forget_lost_tags()
+        _show_tags(session.output, list(repository.history().tags))
+    elif not tags:
+        if others:
             raise click.UsageError("which TAG?")
         _show_tags(session.output, list(repository.history().tags))
     elif remove:

@@ -51,6 +51,17 @@ def test_the_log_has_tags(twice: Admin) -> None:
     assert len(twice.read("log", "-n", "2").lines) == 2
 
 
+def test_a_lost_tag_database_is_begun_anew(twice: Admin) -> None:
+    assert twice.write("tag", "--forget-lost").code == 47
+    assert twice.write("tag", "v1", "--forget-lost").code == 2
+    for history in twice.repository.glob("data/??/*H"):
+        history.unlink()
+    assert twice.write("tag", "v3").code == 41
+    assert [one["tag"] for one in twice.write("tag", "--forget-lost", "--json").objects] == ["trunk"]
+    assert twice.write("tag", "v1", "--revision", "2").code == 0
+    assert twice.read("cat", "/file", "--tag", "v1").out == b"one"
+
+
 def test_tags_are_added_moved_and_removed(twice: Admin) -> None:
     assert twice.write("tag", "stable", "--revision", "2", "--message", "good").code == 0
     assert twice.write("tag", "stable").code == 47
