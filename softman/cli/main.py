@@ -1,7 +1,6 @@
 """The entry point of ``softman``: the commands, and how errors end them."""
 
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -100,6 +99,8 @@ def main() -> None:
 
 def _report(error: Exception, session: Session, outcome: exitcodes.Outcome) -> int:
     if session.debug:
+        import traceback  # noqa: PLC0415 - nearly never needed
+
         traceback.print_exception(error)
     what = _in_words(error)
     warn(f"{what}; {outcome.next_step}" if outcome.next_step else what)

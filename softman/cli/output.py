@@ -11,8 +11,6 @@ from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from softman.model import RepositoryName
-
 _KIB = 1024
 
 
@@ -93,7 +91,8 @@ def printable(text: str) -> str:
 
 def to_json(value: Any) -> Any:
     """``value`` in JSON's types: dataclasses become objects, names and enumerations text, other bytes file names."""
-    if isinstance(value, RepositoryName):
+    model = sys.modules.get("softman.model")  # takes a while to import: without it there are no such names
+    if model is not None and isinstance(value, model.RepositoryName):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {name: to_json(getattr(value, name)) for name in value.__dataclass_fields__}
@@ -104,6 +103,12 @@ def to_json(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [to_json(item) for item in value]
     return value
+
+
+def typed_path(text: str) -> bytes:
+    """A path as people write it (``/a/b/``, ``a/b``) in the library's form (``/a/b``; empty for the root)."""
+    parts = [part for part in os.fsencode(text).split(b"/") if part not in {b"", b"."}]
+    return b"".join(b"/" + part for part in parts)
 
 
 def size(count: int) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from softman.cli.output import Output
-from softman.model import RepositoryName
 
 if TYPE_CHECKING:
     from softman.cli.backend import Backend
+    from softman.model import RepositoryName
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -55,12 +55,14 @@ class Session:
         """Standard output in the form asked for."""
         return Output(as_json=self.as_json)
 
-    def repository(self, text: str) -> RepositoryName:
+    def repository(self, text: str) -> "RepositoryName":
         """The repository a user names; a label alone means the one in our domain.
 
         Raises:
             InvalidInput: no repository can be called so.
         """
+        from softman.model import RepositoryName  # noqa: PLC0415 - local storage does without
+
         return RepositoryName.parse(text if "." in text else f"{text}.{self.backend.settings.domain}")
 
 

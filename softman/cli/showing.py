@@ -6,17 +6,13 @@ from pathlib import Path
 
 from softman.cli.download import Copied, download
 from softman.cli.history import revisions
-from softman.cli.output import Output, size, warn, when, write_bytes
+from softman.cli.output import Output, size, typed_path, warn, when, write_bytes
 from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.store import ReadableStore
 
-
-def typed_path(text: str) -> bytes:
-    """A path as people write it (``/a/b/``, ``a/b``) in the library's form (``/a/b``; empty for the root)."""
-    parts = [part for part in os.fsencode(text).split(b"/") if part not in {b"", b"."}]
-    return b"".join(b"/" + part for part in parts)
+__all__ = ["copy_out", "entry_type", "show_content", "show_listing", "show_revisions", "typed_path"]
 
 
 def show_listing(output: Output, snapshot: Snapshot, path: str, *, long: bool, recursive: bool) -> None:

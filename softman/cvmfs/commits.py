@@ -1,9 +1,11 @@
 """Making a candidate the next revision. The caller holds the lock, and gives the manifest in force."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from softman.cvmfs.direct import DirectArea
+from softman.cvmfs.editing import Committed
 from softman.cvmfs.errors import (
     CandidateIncomplete,
     CandidateRejected,
@@ -15,12 +17,18 @@ from softman.cvmfs.errors import (
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.head import Head
-from softman.cvmfs.inspector import Limits, inspect_staged
 from softman.cvmfs.revisions import read_history
-from softman.cvmfs.staging import check_transaction_id
+from softman.cvmfs.snapshot import Snapshot
+from softman.cvmfs.staging import Staging, check_transaction_id
 from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.tags import Tagging, advance
-from softman.cvmfs.transaction import Candidate
+from softman.cvmfs.transaction import Balance, Candidate
+
+if TYPE_CHECKING:
+    from softman.cvmfs.inspector import Limits
+
+MAX_ATTEMPTS: Final = 10
+"""How often a transaction is committed before it gives up because others are always faster."""
 
 
 def check_base(current: Manifest, revision: int, root_hash: ContentHash) -> None:
@@ -45,10 +53,12 @@ def commit_staged(
     candidate: ContentHash,
     *,
     transaction: str,
-    limits: Limits,
+    limits: "Limits | None",
     tagging: Tagging,
 ) -> Manifest:
     """Inspect what a publisher staged, promote it, and sign it. Errors are those of ``Repository.commit``."""
+    from softman.cvmfs import inspector  # noqa: PLC0415 - whoever commits directly does without
+
     if candidate.algorithm is not current.root_hash.algorithm:
         raise CandidateRejected(f"{candidate} is not hashed like the rest of the repository")
     before = read_history(store, current, work_dir=head.work_dir)
@@ -59,7 +69,10 @@ def commit_staged(
     try:
         check_transaction_id(transaction)
         with head.scratch() as work:
-            report = inspect_staged(store, current, candidate, transaction, limits, now=head.seconds(), work=work)
+            accepted = limits or inspector.Limits()
+            report = inspector.inspect_staged(
+                store, current, candidate, transaction, accepted, now=head.seconds(), work=work
+            )
         _promote(store, transaction, [*report.objects, (candidate, ObjectKind.CATALOG)])
     except (HashMismatch, PathError) as exc:
         raise CandidateRejected(str(exc)) from exc
@@ -111,6 +124,48 @@ def commit_direct(
             raise CandidateIncomplete(f"{content.object_path(kind)}, which was grafted, is not stored")
     following = replace(following, certificate=head.put_certificate(algorithm))
     return head.publish(replace(following, history=head.put_history(history, current)))
+
+
+def commit_on_top(
+    commit: Callable[[Candidate], Manifest],
+    in_force: Callable[[], Manifest],
+    candidate: Candidate,
+    builder: Callable[[], Callable[[Manifest], Candidate | None]],
+) -> Committed:
+    """Commit, and as often as somebody else was faster, build on what they published and commit again.
+
+    Args:
+        commit: what to commit with; raises ``RevisionConflict``.
+        in_force: the manifest in force.
+        candidate: the first to try.
+        builder: asked at the first conflict for what makes one on top of a manifest, or None when nothing is left to
+            change; see ``rebase``.
+
+    Raises:
+        PathConflict: both changed the same path.
+        RevisionConflict: others were faster every time.
+    """
+    build = None
+    for _ in range(MAX_ATTEMPTS - 1):
+        try:
+            return Committed(commit(candidate), is_new=True)
+        except RevisionConflict:
+            current = in_force()
+        build = build or builder()
+        rebuilt = build(current)
+        if rebuilt is None:
+            return Committed(current, is_new=False)
+        candidate = rebuilt
+    return Committed(commit(candidate), is_new=True)
+
+
+def rebuilder(
+    store: StagedStore, before: Snapshot, candidate: Candidate, staging: Staging, head: Head, *, balance: Balance | None
+) -> Callable[[Manifest], Candidate | None]:
+    """A ``rebase.Rebuilder``, which is seldom needed."""
+    from softman.cvmfs.rebase import Rebuilder  # noqa: PLC0415 - same
+
+    return Rebuilder(store, before, candidate, staging, head.now, balance, head.work_dir)
 
 
 def _promote(store: StagedStore, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:

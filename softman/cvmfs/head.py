@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from softman.cvmfs.errors import (
@@ -32,6 +33,7 @@ from softman.cvmfs.format.signature import (
     sign_manifest,
     sign_whitelist,
     verify_manifest_signature,
+    verify_own_signature,
     verify_whitelist_signature,
 )
 from softman.cvmfs.format.whitelist import MAX_WHITELIST_SIZE, WHITELIST_NAME, Whitelist
@@ -82,8 +84,17 @@ class Head:
         """
         read = Manifest.from_bytes(self.store.get(MANIFEST_NAME, max_size=MAX_MANIFEST_SIZE))
         check_manifest(read.manifest, self.name)
-        verify_manifest_signature(read.signed, load_certificate(self.keys.certificate))
+        if read.manifest.certificate == hash_bytes(self._certificate, read.manifest.root_hash.algorithm):
+            # It names our certificate, whose key need hence not be taken out: what signs the next must fit to this one.
+            verify_own_signature(read.signed, self.keys.private_key)
+        else:
+            verify_manifest_signature(read.signed, load_certificate(self.keys.certificate))
         return read.manifest
+
+    @cached_property
+    def _certificate(self) -> bytes:
+        """Our certificate as it is stored."""
+        return compress_stock(self.keys.certificate)
 
     @contextmanager
     def locked(self) -> Iterator[Manifest]:
@@ -161,7 +172,7 @@ class Head:
 
     def put_certificate(self, algorithm: HashAlgorithm) -> ContentHash:
         """Store our certificate."""
-        return self.put(compress_stock(self.keys.certificate), algorithm, ObjectKind.CERTIFICATE)
+        return self.put(self._certificate, algorithm, ObjectKind.CERTIFICATE)
 
     def put(self, stored: bytes, algorithm: HashAlgorithm, kind: ObjectKind) -> ContentHash:
         """Store a small object, whose bytes as stored are ``stored``."""

@@ -11,12 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from softman.cvmfs.diff import Added, Aspect, Difference, Removed, aspects, differences
 from softman.cvmfs.dirtab import DIRTAB_PATH
-from softman.cvmfs.editing import Committed
-from softman.cvmfs.errors import ObjectMissing, PathConflict, PathError, RevisionConflict
+from softman.cvmfs.errors import ObjectMissing, PathConflict, PathError
 from softman.cvmfs.format.entry import Entry, Flag
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.paths import AUTO_MARKER, MARKER
@@ -25,8 +24,6 @@ from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.base import Readable, ReadableStore, StagedStore, read_all
 from softman.cvmfs.transaction import Balance, Candidate, Transaction
 
-MAX_ATTEMPTS: Final = 10
-"""How often a transaction is committed before it gives up because others are always faster."""
 _STRUCTURE = (Flag.NESTED_MOUNTPOINT | Flag.NESTED_ROOT).value
 _MARKERS = frozenset({MARKER, AUTO_MARKER})
 _TIME = frozenset({Aspect.MTIME})
@@ -79,36 +76,6 @@ def replay(changes: Iterable[Difference], after: Snapshot, transaction: Transact
         PathConflict: a change does not fit to that base. The transaction is of no use then.
     """
     _Replay(after, transaction).run(changes)
-
-
-def commit_on_top(
-    commit: Callable[[Candidate], Manifest],
-    in_force: Callable[[], Manifest],
-    candidate: Candidate,
-    build: Callable[[Manifest], Candidate | None],
-) -> Committed:
-    """Commit, and as often as somebody else was faster, build on what they published and commit again.
-
-    Args:
-        commit: what to commit with; raises ``RevisionConflict``.
-        in_force: the manifest in force.
-        candidate: the first to try.
-        build: makes one on top of a manifest, or None when nothing is left to change; see ``rebase``.
-
-    Raises:
-        PathConflict: both changed the same path.
-        RevisionConflict: others were faster every time.
-    """
-    for _ in range(MAX_ATTEMPTS - 1):
-        try:
-            return Committed(commit(candidate), is_new=True)
-        except RevisionConflict:
-            current = in_force()
-        rebuilt = build(current)
-        if rebuilt is None:
-            return Committed(current, is_new=False)
-        candidate = rebuilt
-    return Committed(commit(candidate), is_new=True)
 
 
 class WithStaged(ReadableStore):

@@ -6,10 +6,13 @@ What is signed is read and replaced by ``head.Head``; the larger operations have
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from softman.cvmfs.areas import StagingArea
-from softman.cvmfs.commits import check_base, commit_direct, commit_staged
+from softman.cvmfs.commits import check_base, commit_direct, commit_on_top, commit_staged, rebuilder
 from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.editing import Committed, Editing
 from softman.cvmfs.errors import (
@@ -26,12 +29,9 @@ from softman.cvmfs.format.history import History, Tag
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.format.names import check_repository_name
-from softman.cvmfs.gc import Collection, Retention, collect
 from softman.cvmfs.head import Head
 from softman.cvmfs.ingest.workers import Workers
-from softman.cvmfs.inspector import Limits
 from softman.cvmfs.making import make_repository
-from softman.cvmfs.rebase import Rebuilder, commit_on_top
 from softman.cvmfs.revisions import read_history
 from softman.cvmfs.rollback import RolledBack, roll_back
 from softman.cvmfs.rotation import rotate_master_key, rotate_signing_key
@@ -41,9 +41,19 @@ from softman.cvmfs.store.base import DirectStore, StagedStore, StoredFile
 from softman.cvmfs.tags import Tagging, add_tag, remove_tags
 from softman.cvmfs.transaction import Balance, Candidate
 
+if TYPE_CHECKING:
+    from softman.cvmfs.gc import Collection, Retention
+    from softman.cvmfs.inspector import Limits
+
 __all__ = ["Collection", "Limits", "Repository", "Retention", "RolledBack", "StagedStore", "Tagging"]
 
-_EXPIRED = datetime.min.replace(tzinfo=UTC)
+_LATER = {"Collection": "gc", "Limits": "inspector", "Retention": "gc"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:  # what a publish does not need: its start counts
+        return getattr(import_module(f"softman.cvmfs.{_LATER[name]}"), name)
+    raise AttributeError(name)
 
 
 class Repository:
@@ -125,15 +135,15 @@ class Repository:
         base_revision: int,
         base_root_hash: ContentHash,
         transaction: str,
-        limits: Limits | None = None,
+        limits: "Limits | None" = None,
         tagging: Tagging | None = None,
     ) -> Manifest:
         """Check a candidate that a publisher staged, and make it the next revision.
 
         Args:
             candidate: its root catalog.
-            base_revision: the revision that it was made from.
-            base_root_hash: the root catalog of that revision.
+            base_revision: the revision that it was made from, and
+            base_root_hash: its root catalog.
             transaction: whose staging area holds the catalog and the new objects.
             limits: what to accept.
             tagging: what to call the revision besides ``trunk``.
@@ -142,7 +152,7 @@ class Repository:
             The manifest that is in force then; also when the candidate was in force already.
 
         Raises:
-            RevisionConflict: the base is not the revision in force; the error says which is.
+            RevisionConflict: the base is not in force any more; the error says which revision is.
             CandidateRejected: the candidate breaks a rule; the message says which, and where.
             CandidateIncomplete: it counts on an object that is neither staged nor stored.
             TagError: the tag is there already.
@@ -158,7 +168,7 @@ class Repository:
                     current,
                     candidate,
                     transaction=transaction,
-                    limits=limits or Limits(),
+                    limits=limits,
                     tagging=tagging or Tagging(),
                 )
             self._store.discard_staged(transaction)
@@ -170,10 +180,9 @@ class Repository:
     ) -> Iterator[Editing]:
         """Change the repository as whoever holds its keys: published on leaving the block, discarded on an error.
 
-        Where the storage is a directory, objects go to their final place at once; nothing is inspected, as nobody else
-        has a hand in it. Elsewhere they are staged first. Either way readers see all of it or nothing. An error of the
-        block ends the transaction and passes through. When nothing differs in the end, nothing is published. What
-        others publish meanwhile stays, as long as they change other paths; see ``rebase``.
+        Where the storage is a directory, objects go to their final place at once, and nothing is inspected. Elsewhere
+        they are staged first. Either way readers see all or nothing. An error of the block ends the transaction. When
+        nothing differs, nothing is published. What others publish meanwhile on other paths stays; see ``rebase``.
 
         Args:
             tagging: what to call the revision besides ``trunk``.
@@ -186,18 +195,17 @@ class Repository:
         Raises:
             PathConflict: a revision published meanwhile changed the same path. Nothing was published.
             RevisionConflict: others published meanwhile, again and again. Nothing was published.
-            CandidateIncomplete: a collection took an object that the transaction counted on. Nothing was published.
-            TagError: the tag is there already. Nothing was published.
+            CandidateIncomplete: a collection took an object that it counted on; TagError: the tag is there already.
             CvmfsError: the repository cannot be read or written.
         """
-        work_dir = self._head.work_dir
+        head = self._head
         with self._area() as (base, area):
             published = area.is_stored if isinstance(area, DirectArea) else self._store.is_stored
             staging = Staging(area, algorithm=base.root_hash.algorithm, published=published)
             with (
-                Snapshot(self._store, base, work_dir=work_dir) as snapshot,
+                Snapshot(self._store, base, work_dir=head.work_dir) as snapshot,
                 Editing(
-                    snapshot, staging, now=self._head.now, work_dir=work_dir, balance=balance, workers=workers
+                    snapshot, staging, now=head.now, work_dir=head.work_dir, balance=balance, workers=workers
                 ) as editing,
             ):
                 yield editing
@@ -208,7 +216,7 @@ class Repository:
                         lambda built: self._commit_own(built, area, editing.grafted, tagging or Tagging()),
                         self.manifest,
                         candidate,
-                        Rebuilder(self._store, snapshot, candidate, staging, self._head.now, balance, work_dir),
+                        partial(rebuilder, self._store, snapshot, candidate, staging, head, balance=balance),
                     )
 
     def history(self) -> History:
@@ -268,12 +276,12 @@ class Repository:
 
     def collect_garbage(
         self,
-        retention: Retention | None = None,
+        retention: "Retention | None" = None,
         *,
         dry_run: bool = False,
         unreferenced: bool = False,
         on_object: Callable[[StoredFile], object] | None = None,
-    ) -> Collection:
+    ) -> "Collection":
         """Remove what no kept revision refers to. Readers notice nothing; commits wait only while objects are removed.
 
         The revision in force and tagged ones are always kept. Objects that were stored since the oldest running
@@ -288,12 +296,13 @@ class Repository:
 
         Raises:
             CvmfsError: the repository is not marked as garbage collectable.
-            ObjectMissing: a catalog of a revision to be kept is gone. Nothing was removed.
-            VerificationError, FormatError: a catalog is damaged. Nothing was removed.
+            ObjectMissing, VerificationError, FormatError: a catalog is missing or damaged. Nothing was removed.
         """
-        return collect(
+        from softman.cvmfs import gc  # noqa: PLC0415 - a publish does without
+
+        return gc.collect(
             self._head,
-            retention or Retention(),
+            retention or gc.Retention(),
             running_since=self._store.oldest_staged,
             dry_run=dry_run,
             unreferenced=unreferenced,
@@ -356,7 +365,7 @@ class Repository:
         try:
             return self._head.whitelist().expires
         except (ObjectMissing, FormatError, HashMismatch, SignatureInvalid, WrongRepository):
-            return _EXPIRED
+            return datetime.min.replace(tzinfo=UTC)
 
     def sweep_staging(self, older_than: timedelta) -> int:
         """Remove staging areas in which nothing happened for so long; how many there were."""

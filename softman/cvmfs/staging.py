@@ -3,7 +3,6 @@
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
@@ -211,6 +210,8 @@ class Staging:
         if second is None:
             return self.write_object(first, compression=compression)
         done: list[StoredObject] = []
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - for large content only
+
         with ThreadPoolExecutor(self._threads, thread_name_prefix="chunks") as pool:
             running = deque([pool.submit(write, first)])
             del first

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import click
 
-from softman.cli.output import Output, size, warn
+from softman.cli.output import Output, size, typed_path, warn
 from softman.cli.repo.storage import Place, open_place, place_options
 from softman.cli.session import Session, common_options, pass_session
-from softman.cli.showing import typed_path
 from softman.cvmfs.format.chunker import ChunkSizes
 from softman.cvmfs.format.entry import Compression
 from softman.cvmfs.format.objects import MAX_LEVEL

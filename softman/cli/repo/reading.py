@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from softman.cli.output import Output, when
+from softman.cli.output import Output, typed_path, when
 from softman.cli.repo.storage import Past, open_for_reading, open_snapshot, past_options, read_options
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.showing import (
@@ -14,7 +14,6 @@ from softman.cli.showing import (
     entry_type,
     show_content,
     show_listing,
-    typed_path,
 )
 from softman.cvmfs.format.entry import Entry
 

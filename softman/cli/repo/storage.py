@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import click
 
 from softman.cli.repo.keyfiles import KeyFiles
 from softman.cli.session import Session
-from softman.cli.sources import Opened, Source, open_source
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.format.names import check_repository_name
 from softman.cvmfs.repository import Repository
@@ -18,6 +17,9 @@ from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from softman.cli.sources import Opened
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -135,8 +137,10 @@ def open_storage(session: Session, url: str, name: str, *, lock: Path | None = N
     return LocalStore(Path(unquote(parts.path)) / name, lock_path=lock)
 
 
-def open_for_reading(session: Session, name: str, url: str, public_keys: tuple[Path, ...]) -> Opened:
+def open_for_reading(session: Session, name: str, url: str, public_keys: tuple[Path, ...]) -> "Opened":
     """A repository to be read, verified."""
+    from softman.cli.sources import Source, open_source  # noqa: PLC0415 - whoever writes does without
+
     return open_source(session, check_repository_name(name), Source(url, public_keys))
 
 

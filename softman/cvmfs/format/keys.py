@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -164,6 +163,8 @@ def _public_pem(key: rsa.RSAPrivateKey) -> bytes:
 
 
 def _self_signed(repository: str, key: rsa.RSAPrivateKey, now: datetime) -> bytes:
+    from cryptography import x509  # noqa: PLC0415 - takes a while, and only new keys need it
+
     shown = repository if len(repository) <= _COMMON_NAME_CUT else repository[:_COMMON_NAME_CUT] + "[...]"
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, _COMMON_NAME.format(shown))])
     certificate = (

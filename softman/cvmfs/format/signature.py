@@ -7,14 +7,17 @@ DigestInfo. Padding is deterministic: signing the same text again gives the same
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 from softman.cvmfs.errors import FormatError, HashMismatch, SignatureInvalid
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, hash_bytes
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _SEPARATOR = b"--\n"
 _MIN_KEY_BITS = 1024
@@ -101,7 +104,7 @@ def sign_whitelist(text: bytes, master_key: bytes, algorithm: HashAlgorithm) -> 
     return text + _SEPARATOR + printed + b"\n" + signature
 
 
-def verify_manifest_signature(signed: SignedText, certificate: x509.Certificate) -> None:
+def verify_manifest_signature(signed: SignedText, certificate: "x509.Certificate") -> None:
     """Check the hash line and then the signature of a manifest.
 
     Raises:
@@ -109,8 +112,22 @@ def verify_manifest_signature(signed: SignedText, certificate: x509.Certificate)
         HashMismatch: the hash line does not match the text.
         SignatureInvalid: the signature was not made for this text with the certificate's key.
     """
+    _verify_manifest(signed, _certificate_key(certificate))
+
+
+def verify_own_signature(signed: SignedText, private_key: bytes) -> None:
+    """Check a manifest as ``verify_manifest_signature`` does, with the public half of the key that is to sign the next.
+
+    Raises:
+        FormatError: ``private_key`` is no RSA private key in PEM.
+        HashMismatch: the hash line does not match the text.
+        SignatureInvalid: the signature was not made for this text with the key.
+    """
+    _verify_manifest(signed, load_private_key(private_key, checked=False).public_key())
+
+
+def _verify_manifest(signed: SignedText, key: rsa.RSAPublicKey) -> None:
     signed.check_hash("manifest")
-    key = _certificate_key(certificate)
     _check_length(signed.signature, key, "manifest")
     try:
         key.verify(signed.signature, str(signed.hash).encode(), padding.PKCS1v15(), _MANIFEST_DIGEST)
@@ -138,12 +155,14 @@ def verify_whitelist_signature(signed: SignedText, public_key: bytes) -> None:
         raise SignatureInvalid(msg)
 
 
-def load_certificate(pem: bytes) -> x509.Certificate:
+def load_certificate(pem: bytes) -> "x509.Certificate":
     """Parse a certificate; validity dates and issuer mean nothing in CVMFS and are not looked at.
 
     Raises:
         FormatError: not an X.509 certificate in PEM.
     """
+    from cryptography import x509  # noqa: PLC0415 - its start takes longer than a small publish has
+
     try:
         return x509.load_pem_x509_certificate(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -208,7 +227,7 @@ def _signable(text: bytes, algorithm: HashAlgorithm) -> bytes:
     return str(hash_bytes(text, algorithm)).encode()
 
 
-def _certificate_key(certificate: x509.Certificate) -> rsa.RSAPublicKey:
+def _certificate_key(certificate: "x509.Certificate") -> rsa.RSAPublicKey:
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:

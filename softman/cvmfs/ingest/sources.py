@@ -6,7 +6,6 @@ from pathlib import Path
 
 from softman.cvmfs.ingest.directory import DirectorySource
 from softman.cvmfs.ingest.items import Source
-from softman.cvmfs.ingest.tar import TarSource
 
 
 @contextmanager
@@ -17,7 +16,13 @@ def open_source(place: Path, *, with_xattrs: bool = False) -> Iterator[Source]:
         place: a path of this machine.
         with_xattrs: publish extended attributes of the user name space.
     """
-    source = (DirectorySource if place.is_dir() else TarSource)(place, with_xattrs=with_xattrs)
+    source: Source
+    if place.is_dir():
+        source = DirectorySource(place, with_xattrs=with_xattrs)
+    else:
+        from softman.cvmfs.ingest.tar import TarSource  # noqa: PLC0415 - directories need no decompressors
+
+        source = TarSource(place, with_xattrs=with_xattrs)
     try:
         yield source
     finally:
