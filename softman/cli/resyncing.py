@@ -135,6 +135,6 @@ def _progress_shown(output: Output) -> Iterator[Any]:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn())
+    columns = (BarColumn(12), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield _Shown(bar)

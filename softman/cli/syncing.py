@@ -91,7 +91,7 @@ def backlog_in_words(backlog: Backlog) -> str:
 def progress_in_words(progress: SyncProgress) -> str:
     """How far a sync is."""
     parts = [f"{progress.compared:,} compared"] if progress.compared else []
-    parts.append(f"{progress.objects:,} looked at ({progress.objects_per_second:,.0f}/s)")
+    parts.append(f"{progress.objects:,} objects done ({progress.objects_per_second:,.0f}/s)")
     if progress.bytes_read:
         parts.append(f"{size(progress.bytes_read)} read ({size(round(progress.bytes_per_second))}/s)")
     if progress.remaining is not None:

@@ -153,7 +153,7 @@ def test_status_of_one_shows_what_it_holds_what_is_pending_and_what_goes_on(soft
     backend.records.set_progress(BASIC, progress)
     backend.records.set_refusals(BASIC, [Refused(f"cvmfs/x{number:02}", "why") for number in range(12)], None)
     shown = softman("status", "basic").out.decode()
-    assert "5,000 compared, 20 looked at (2/s), 10.0 KiB read (1.0 KiB/s), revision 7 is out" in shown
+    assert "5,000 compared, 20 objects done (2/s), 10.0 KiB read (1.0 KiB/s), revision 7 is out" in shown
     assert "2 keys waiting, the whole bucket is to be compared" in shown
     assert "entries (0.0% of 10,000,000)" in shown
     assert "cvmfs/x09" in shown

@@ -1,9 +1,12 @@
 """What the owner sees of syncs: those that were, the one under way, what is refused and what is pending."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from softman.cli.comparing import changed_aspects
+from softman.cvmfs.diff import Changed, aspects
 from softman.model import Everything, Keys, Refusal, RepositoryName, SyncReport
 
 BASIC = RepositoryName("basic", "example.org")
@@ -86,6 +89,28 @@ def test_diff_between_any_two_and_below_a_path(softman: Any) -> None:
     assert all(line.startswith("+ /nested") for line in part)
     (found, *_) = softman("diff", "basic", "1", "21", "--path", "/nested", "--json").objects
     assert found == {"change": "added", "path": "/nested", "what": []}
+
+
+MARKED = {b"user.softman.source": b"etag 1", b"user.other": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "mtime", "said"),
+    [
+        ({b"user.softman.source": b"etag 2", b"user.other": b"x"}, 0, ["source"]),
+        ({b"user.softman.source": b"etag 2", b"user.other": b"x"}, 9, ["mtime"]),
+        ({b"user.softman.source": b"etag 2", b"user.other": b"y"}, 9, ["mtime", "xattrs"]),
+        (MARKED, 9, ["mtime"]),
+    ],
+)
+def test_diff_does_not_bother_people_with_our_own_notes(
+    backend: Any, attributes: dict[bytes, bytes], mtime: int, said: list[str]
+) -> None:
+    with backend.reader(BASIC).snapshot() as snapshot:
+        entry = snapshot.lookup("/.cvmfsdirtab")
+    old = replace(entry, mtime=0, xattrs=MARKED)
+    new = replace(entry, mtime=mtime, xattrs=attributes)
+    assert changed_aspects(Changed(entry.path, old, new, aspects(old, new))) == said
 
 
 @pytest.mark.parametrize(("revision", "code"), [("0", 12), ("99", 48), ("no-such-tag", 47)])
