@@ -46,7 +46,7 @@ def test_the_demo_shows_the_main_job(demo: subprocess.Popen[str]) -> None:
     steps = [json.loads(line) for line in out.splitlines()]
     assert [step["step"] for step in steps] == [
         "stack", "workers", "canary", *["link"] * len(Link), "repository", "upload", "published", "compared",
-        "changed", "added", "removed", "reconciled", "end",
+        "changed", "added", "removed", "unpacked", "reconciled", "end",
     ]  # fmt: skip
     _check_story({step["step"]: step for step in steps}, [step["link"] for step in steps if step["step"] == "link"])
 
@@ -57,7 +57,8 @@ def _check_story(steps: dict[str, Any], links: list[str]) -> None:
     assert steps["repository"]["repository"] == "alice.example.org"
     assert steps["upload"]["files"] >= 1000
     assert steps["compared"]["files"] == steps["upload"]["files"]
-    revisions = [steps[name]["revision"] for name in ("published", "changed", "added", "removed", "reconciled")]
+    publishing = ("published", "changed", "added", "removed", "unpacked", "reconciled")
+    revisions = [steps[name]["revision"] for name in publishing]
     assert revisions == sorted(set(revisions))
     assert not Path(steps["end"]["directory"]).exists()
 

@@ -10,7 +10,7 @@ from softman.cli.backend import Backend, ServiceBackend
 from softman.cli.demo.bucket import UserBucket
 from softman.cli.demo.canary import Canary
 from softman.cli.demo.narrator import Narrator
-from softman.cli.demo.tree import Tree, standard_library
+from softman.cli.demo.tree import Tree, packed, standard_library
 from softman.cli.demo.watch import Sight, compare, content, files_of, wait_visible
 from softman.cli.failures import Mismatch
 from softman.cli.output import size
@@ -26,6 +26,7 @@ USER = "alice"
 _CHAIN_SECONDS = 120.0
 _UPLOAD_SECONDS = 300.0
 _CHANGE_SECONDS = 60.0
+_SHOWN = 5
 _DEAF_SECONDS = 2.0
 """How long the demo watches that nothing happens without notifications."""
 
@@ -135,7 +136,7 @@ def upload(story: Story, tree: Tree) -> None:
 
 
 def changes(story: Story, tree: Tree) -> None:
-    """One file changed, one added, one removed."""
+    """One file changed, one added, one removed, and an archive that becomes a folder."""
     story.narrator.chapter("Changes follow by themselves: seconds from PUT to visible")
     changed = next(name for name in tree.files if name.endswith("this.py"))
     removed = next(name for name in tree.files if name.endswith("antigravity.py"))
@@ -155,6 +156,13 @@ def changes(story: Story, tree: Tree) -> None:
         shows("demo/new.txt", added_text),
     )
     _change(story, "removed", removed, lambda: bucket.delete(removed), lambda s: _content(s, removed) is None)
+    _change(
+        story,
+        "unpacked",
+        "demo/box.tar.gz",
+        lambda: bucket.put("demo/box.tar.gz", packed("inside.txt", added_text)),
+        shows("demo/box/inside.txt", added_text),
+    )
 
 
 def reconciliation(story: Story) -> None:
@@ -207,7 +215,14 @@ def _change(story: Story, kind: str, name: str, act: Callable[[], None], conditi
 
 
 def _wait(story: Story, what: str, condition: Callable[[Snapshot], bool], *, since: float, seconds: float) -> Sight:
-    return wait_visible(story.reader, what, condition, since=since, seconds=seconds)
+    try:
+        return wait_visible(story.reader, what, condition, since=since, seconds=seconds)
+    except Mismatch as exc:
+        refused = story.backend.status().repository(story.name).refusals
+        if not refused:
+            raise
+        msg = f"{exc}; refused are {'; '.join(f'{one.key}: {one.reason}' for one in refused[:_SHOWN])}"
+        raise Mismatch(msg) from exc
 
 
 def _seen_within(story: Story, name: str, seconds: float) -> bool:

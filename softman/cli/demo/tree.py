@@ -1,8 +1,10 @@
 """A real tree for the demo: the standard library of the running interpreter."""
 
 import hashlib
+import io
 import os
 import sysconfig
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,16 @@ def standard_library() -> Tree:
     if len(files) >= ENOUGH:
         return Tree(root, files, compiled=False)
     return Tree(root, dict(_files(root, _FOREIGN)), compiled=True)
+
+
+def packed(name: str, content: bytes) -> bytes:
+    """A small ``tar.gz`` archive with one file."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def _files(root: Path, without: frozenset[str]) -> Iterator[tuple[str, int]]:
