@@ -69,7 +69,7 @@ OUTCOMES: dict[type[Exception], Outcome] = {
     cvmfs.CandidateRejected: Outcome(46, "nothing was published; correct what the message names"),
     cvmfs.CandidateIncomplete: Outcome(50, _WAIT),
     cvmfs.TagError: Outcome(47, "softman repo tag shows what there is"),
-    cvmfs.RevisionMissing: Outcome(48, "softman repo log shows what there is"),
+    cvmfs.RevisionMissing: Outcome(48, "softman log, or softman repo log, shows what there is"),
     cvmfs.SourceError: Outcome(49, "nothing was published"),
 }
 

@@ -49,8 +49,8 @@ def resync(
 ) -> None:
     """Compare the bucket of REPO with the repository, in full or in part, and publish the difference.
 
-    What was refused before is looked at again. Nothing is read again that the catalog shows unchanged, unless --verify
-    is given.
+    Objects that are published as they are now are not read again, unless --verify is given. A resync in full looks
+    again at what was refused, too.
     """
     name = session.repository(repo)
     part = Part(PUBLISHED_PREFIX if prefix is None else prefix, verify=verify)

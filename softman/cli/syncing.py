@@ -73,7 +73,7 @@ def pending(session: Session, repo: str, number: int) -> None:
     if rows or not output.on_terminal:
         output.table(("key", "state"), rows)
     if output.on_terminal:
-        output.line(f"{name}: {backlog_in_words(backlog)}")
+        output.line(f"pending of {name}: {backlog_in_words(backlog)}")
 
 
 def backlog_in_words(backlog: Backlog) -> str:
