@@ -60,10 +60,11 @@ class Killer:
 
 @contextmanager
 def killer(keys: Path) -> Iterator[Killer]:
-    """Start the process; ``keys`` is a file with a pickled ``RepositoryKeys``."""
+    """Start the process; ``keys`` is a file with a pickled ``RepositoryKeys``, scratch files are left beside it."""
     command = [sys.executable, "-m", "tests.support.killing", str(keys)]
+    environment = {**os.environ, "TMPDIR": str(keys.parent)}
     with subprocess.Popen(
-        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
+        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         try:
             yield Killer(process)
