@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -19,6 +20,7 @@ from softman.cvmfs.transaction import Balance
 from softman.errors import Busy, NotFound, PermanentError, ServiceUnavailable
 from softman.model import Base, Everything, Keys, Part, RegistryRecord, RepositoryName, Scope, State, Turn
 from softman.services.archives.limits import ArchiveLimits
+from softman.services.arrivals import Arrivals
 from softman.services.keeper import LeaseKeeper
 from softman.services.mapping import DEFAULT_SITE, Rules, SiteRules
 from softman.services.preview import PlannedStep
@@ -26,6 +28,9 @@ from softman.services.scopes import Course, Outcome, ScopeSync
 from softman.services.slices import SliceMaker, SliceSettings, Workplace
 from softman.services.sync import SliceLimits
 from softman.services.translate import cvmfs_errors
+
+_KEYS_FIRST = 3
+"""So many times a turn publishes pending keys before it compares everything: new ones come while it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +189,15 @@ class Publisher:
         """Take and publish scopes until none is left or the turn is over; whether a full sync is left unfinished."""
         work = None
         outdated = False
-        while not hand.course.over():
-            scope = self._pending.take(hand.lease, hand.name, self._limits.slice.objects)
+        for round_number in count():
+            if hand.course.over():
+                break
+            scope = self._take(hand, keys_first=round_number < _KEYS_FIRST and not outdated)
             if scope is None or (outdated and isinstance(scope, Keys)):
                 break  # a full sync is for somebody else
             try:
                 work = work or self._workplace(hand.name)
-                outcome = self._scopes.run(*work, scope, hand.keeper, hand.course)
+                outcome = self._run(hand, work, scope)
             except PermanentError:
                 # Looking again at once would end the same way; the next reconciliation looks at everything anyway.
                 self._pending.done(hand.lease, hand.name, scope)
@@ -205,25 +212,36 @@ class Publisher:
             work = self._finish(hand, scope, outcome, work)
         return outdated
 
+    def _take(self, hand: "_Hand", *, keys_first: bool) -> Scope | None:
+        """The next scope. Pending keys come before a comparison of everything, which takes longer."""
+        limit = self._limits.slice.objects
+        if keys_first and not self._pending.is_whole(hand.name):
+            keys = self._pending.take_keys(hand.lease, hand.name, limit)
+            if keys is not None:
+                return keys
+        return self._pending.take(hand.lease, hand.name, limit)
+
+    def _run(self, hand: "_Hand", work: tuple[Workplace, RegistryRecord], scope: Scope | Part) -> Outcome:
+        arrivals = Arrivals(self._pending, hand.lease, hand.name, self._limits.slice.objects)
+        return self._scopes.run(*work, scope, hand.keeper, hand.course, arrivals=arrivals)
+
     def _finish(
         self, hand: "_Hand", scope: Scope, outcome: Outcome, work: tuple[Workplace, RegistryRecord]
     ) -> tuple[Workplace, RegistryRecord] | None:
         """Note that a scope is published. The registry is read again when a configuration came with it."""
-        if outcome.failed:
-            self._pending.add(hand.name, frozenset(outcome.failed))
+        self._pending.add(hand.name, outcome.left)
         self._pending.done(hand.lease, hand.name, scope)
         _raise_failed(outcome)
         return work if isinstance(scope, Keys) else None
 
     def _sync_part(self, hand: "_Hand", part: Part) -> Part | None:
         """Publish a part; what is left of it."""
-        outcome = self._scopes.run(*self._workplace(hand.name), part, hand.keeper, hand.course)
+        outcome = self._run(hand, self._workplace(hand.name), part)
         if outcome.outdated:
             self._pending.need_everything(hand.name)
             self._drain(hand)
             return part
-        if outcome.failed:
-            self._pending.add(hand.name, frozenset(outcome.failed))
+        self._pending.add(hand.name, outcome.left)
         if not outcome.ended:
             return replace(part, after=max(outcome.after, part.after))
         _raise_failed(outcome)

@@ -19,11 +19,15 @@ class Rivals:
         buckets: where to ask.
         bucket: the bucket's name.
         complete: every loser will be told to ``add``.
+        beside: a full difference that this goes on beside; it is told of losers, too.
     """
 
-    def __init__(self, buckets: BucketReader, bucket: str, *, complete: bool) -> None:
+    def __init__(
+        self, buckets: BucketReader, bucket: str, *, complete: bool = False, beside: "Rivals | None" = None
+    ) -> None:
         self._buckets = buckets
         self._bucket = bucket
+        self._beside = beside
         self._lost: dict[bytes, set[str]] | None = {} if complete else None
         self._count = 0
 
@@ -34,6 +38,8 @@ class Rivals:
 
     def add(self, path: bytes, key: str) -> None:
         """``key`` lost ``path``. Beyond a bound of losers the bucket is asked after all."""
+        if self._beside is not None:
+            self._beside.add(path, key)
         if self._lost is not None:
             self._lost.setdefault(path, set()).add(key)
             self._count += 1

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,16 +21,17 @@ from softman.model import (
     Scope,
     SyncReport,
 )
+from softman.services.arrivals import Arrivals
 from softman.services.bucket_rules import read_rules
 from softman.services.configuration import CONFIGURATION_KEY
 from softman.services.keeper import LeaseKeeper
-from softman.services.mapping import Rules, SiteRules
+from softman.services.mapping import Rules, SiteRules, Target
 from softman.services.plan import Difference, Look, Step, Vanished, looks, walk
 from softman.services.preview import Action, PlannedStep, preview
 from softman.services.progress import ProgressRecorder
 from softman.services.publication import Tally
 from softman.services.rivals import Rivals
-from softman.services.slices import Job, SliceMaker, SliceResult, Workplace
+from softman.services.slices import Job, SliceMaker, SliceResult, Workplace, never
 from softman.services.standing import follows
 from softman.services.translate import cvmfs_errors
 
@@ -62,13 +64,32 @@ class Outcome:
         ended: it is finished.
         outdated: nothing was done: the repository does not follow the rules yet, which takes a full difference.
         failed: keys that could not be read now, and why.
+        later: keys that came meanwhile and could not be published beside this.
         after: the last key it came to.
     """
 
     ended: bool = False
     outdated: bool = False
     failed: dict[str, str] = field(default_factory=dict)
+    later: set[str] = field(default_factory=set)
     after: str = ""
+
+    @property
+    def left(self) -> frozenset[str]:
+        """Keys to look at again."""
+        return frozenset(self.later | self.failed.keys())
+
+
+@dataclass(frozen=True, slots=True)
+class _Hand:
+    """What all slices of a sync have."""
+
+    work: Workplace
+    keeper: LeaseKeeper
+    course: Course
+    broken: Refusal | None
+    """The configuration is not valid."""
+    outcome: Outcome
 
 
 @dataclass(slots=True)
@@ -111,9 +132,16 @@ class ScopeSync:
         self._clock = clock
 
     def run(
-        self, work: Workplace, record: RegistryRecord, scope: Scope | Part, keeper: LeaseKeeper, course: Course
+        self,
+        work: Workplace,
+        record: RegistryRecord,
+        scope: Scope | Part,
+        keeper: LeaseKeeper,
+        course: Course,
+        *,
+        arrivals: Arrivals,
     ) -> Outcome:
-        """Publish one scope, as far as the turn goes.
+        """Publish one scope, as far as the turn goes; between the slices of a long one, what changed meanwhile.
 
         Raises:
             Forbidden: the bucket is somebody else's.
@@ -123,7 +151,7 @@ class ScopeSync:
         found = read_rules(self._buckets, record, self._site)
         work = replace(work, rules=found.rules, configuration=found.changed)
         outcome = Outcome()
-        with self._plan(work, scope, outcome) as plan:
+        with self._plan(work, scope, outcome, arrivals.fresh) as plan:
             progress = ProgressRecorder(
                 self._records,
                 work.name,
@@ -132,19 +160,44 @@ class ScopeSync:
                 remaining=plan.remaining,
                 clock=lambda: self._clock().timestamp(),
             )
-            job = Job(plan.steps, plan.rivals, plan.complete, progress.watch)
+            hurry = never if isinstance(scope, Keys) else arrivals.wait
+            job = Job(plan.steps, plan.rivals, plan.complete, progress.watch, hurry=hurry)
+            hand = _Hand(work, keeper, course, found.refusal, outcome)
             try:
                 while not (outcome.ended or outcome.outdated or course.over()):
-                    result = self._slices.make(work, job, keeper)
+                    result = self._make(hand, job, plan)
                     outcome.ended, outcome.outdated = result.ended, result.outdated
-                    outcome.failed.update(result.tally.failed)
                     progress.committed(result.tally, result.report.revision if result.report else None)
-                    self._record(work.name, result, found.refusal, plan, course)
+                    if not (outcome.ended or outcome.outdated or isinstance(scope, Keys)):
+                        self._let_in(hand, arrivals, plan)
                 if outcome.ended and plan.known:
                     self._records.set_refusals(work.name, [], frozenset(plan.known))
             finally:
                 progress.end()
         return outcome
+
+    def _make(self, hand: _Hand, job: Job, plan: _Plan) -> SliceResult:
+        result = self._slices.make(hand.work, job, hand.keeper)
+        hand.outcome.failed.update(result.tally.failed)
+        self._record(hand.work.name, result, hand.broken, plan, hand.course)
+        return result
+
+    def _let_in(self, hand: _Hand, arrivals: Arrivals, plan: _Plan) -> None:
+        """Publish keys that came since the difference began; what it found out of them before does not count."""
+        taken = arrivals.take()
+        if taken is None:
+            return
+        name, keys, outcome = hand.work.name, taken.keys, hand.outcome
+        if CONFIGURATION_KEY in keys:
+            outcome.later.add(CONFIGURATION_KEY)  # other rules are for another difference
+        rivals = Rivals(self._buckets, name.bucket, beside=plan.rivals)
+        steps = looks(keys, hand.work.rules)
+        words = f"{len(keys)} changed keys"
+        job = Job(steps, rivals, complete=False, watch=lambda _tally: None, within=plan.complete)
+        beside = replace(plan, steps=steps, rivals=rivals, words=words)
+        while not self._make(hand, job, beside).ended:
+            pass
+        arrivals.done(keys, outcome.left)
 
     def preview(self, work: Workplace, record: RegistryRecord, part: Part) -> Iterator[PlannedStep]:
         """What a sync of a part would do; nothing is changed, and no object is read.
@@ -162,11 +215,11 @@ class ScopeSync:
             yield from preview(self._steps(work.name, difference, part, base), base)
 
     @contextmanager
-    def _plan(self, work: Workplace, scope: Scope | Part, outcome: Outcome) -> Iterator[_Plan]:
+    def _plan(self, work: Workplace, scope: Scope | Part, outcome: Outcome, fresh: AbstractSet[str]) -> Iterator[_Plan]:
         """What to look at. Only a difference needs the catalogs of the revision that it starts from."""
         name, rules = work.name, work.rules
         if isinstance(scope, Keys):
-            rivals = Rivals(self._buckets, name.bucket, complete=False)
+            rivals = Rivals(self._buckets, name.bucket)
             words = f"{len(scope.keys)} changed keys"
             yield _Plan(looks(scope.keys, rules), rivals, False, lambda: 0, len(scope.keys), words, {})
             return
@@ -176,7 +229,7 @@ class ScopeSync:
             difference = self._difference(name, rules, part, base)
             steps = self._steps(name, difference, part, base)
             yield _Plan(
-                _followed(steps, outcome),
+                _followed(_renewed(steps, fresh, rules), outcome),
                 Rivals(self._buckets, name.bucket, complete=complete),
                 complete,
                 lambda: difference.compared,
@@ -207,7 +260,7 @@ class ScopeSync:
         tally = result.tally
         if result.outdated:
             return
-        for key in tally.refused:
+        for key in tally.looked_at:
             plan.known.pop(key, None)
         refused = [*tally.refused.values(), *([broken] if broken else [])]
         plan.known.pop(CONFIGURATION_KEY, None)
@@ -229,6 +282,20 @@ def check_owner(buckets: BucketReader, name: RepositoryName) -> None:
     if owner != name.bucket:
         msg = f"the bucket {name.bucket} belongs to {owner}, not to {name.bucket}; nothing of it is published"
         raise Forbidden(msg)
+
+
+def _renewed(steps: Iterator[Step], fresh: AbstractSet[str], rules: Rules) -> Iterator[Step]:
+    """The steps, but for keys that were published since the listing: those are looked at, whatever it says."""
+    for step in steps:
+        key = step.target.key if isinstance(step, Look | Vanished) else getattr(step, "key", "")
+        if key not in fresh:
+            yield step
+            continue
+        target = rules.target_of(key)
+        if isinstance(target, Target):
+            yield Look(target, step.verify if isinstance(step, Look) else False)
+        else:
+            yield step
 
 
 def _followed(steps: Iterator[Step], outcome: Outcome) -> Iterator[Step]:

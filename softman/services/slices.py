@@ -42,6 +42,11 @@ class Workplace:
     """The bucket's configuration, when the registry does not have it yet."""
 
 
+def never() -> bool:
+    """Nobody waits."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One sync, which may take many slices.
@@ -51,12 +56,16 @@ class Job:
         rivals: who gets a path that becomes free.
         complete: at its end the repository follows the rules; else it must follow them at the beginning.
         watch: told of the tally between objects.
+        within: it goes on beside a complete one, under the rules that this carries through.
+        hurry: says when something else shall have its turn; asked for each object.
     """
 
     steps: Iterator[Step]
     rivals: Rivals
     complete: bool
     watch: Callable[[Tally], None]
+    within: bool = False
+    hurry: Callable[[], bool] = never
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,7 @@ class SliceMaker:
         tally = Tally()
         with self._transaction(work) as (transaction, staging):
             standing = Standing(transaction, work.rules, int(self._clock().timestamp()))
-            if not job.complete and not standing.is_current:
+            if not (job.complete or job.within or standing.is_current):
                 return SliceResult(ended=False, report=None, tally=tally, outdated=True)
             standing.prepare()
             ended = self._apply(work, job, transaction, staging, tally=tally, keeper=keeper)
@@ -215,6 +224,7 @@ class SliceMaker:
                 ahead=2 * settings.threads,
                 limits=settings.limits,
                 between=between,
+                hurry=job.hurry,
             ).run(job.steps)
 
     @contextmanager

@@ -106,6 +106,7 @@ class Slice:
         ahead: how many objects may be read ahead of the catalog.
         limits: when the slice is full.
         between: called between objects; raises when the lease is lost.
+        hurry: whether the slice shall end early.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Slice:
         ahead: int,
         limits: SliceLimits,
         between: Callable[[], None],
+        hurry: Callable[[], bool],
     ) -> None:
         self._publication = publication
         self._observer = observer
@@ -132,6 +134,7 @@ class Slice:
         self._ahead = ahead
         self._limits = limits
         self._between = between
+        self._hurry = hurry
         self._running: deque[_Work] = deque()
         self._failures = 0
         self._until = time.monotonic() + limits.seconds
@@ -162,7 +165,9 @@ class Slice:
     def _full(self) -> bool:
         in_flight = self._tally.changes + len(self._running)
         limits = self._limits
-        return in_flight >= limits.objects or self._tally.bytes_read >= limits.bytes or time.monotonic() >= self._until
+        if in_flight >= limits.objects or self._tally.bytes_read >= limits.bytes or time.monotonic() >= self._until:
+            return True
+        return self._hurry()
 
     def _start_next(self, steps: Iterator[Step]) -> bool:
         step = next(steps, None)

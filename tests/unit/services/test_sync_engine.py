@@ -199,3 +199,59 @@ def test_an_object_that_cannot_be_read_stops_no_other(
     world.publisher.publish_changes(alice)
     assert world.shown(alice) == {"/a": b"a", "/bad": b"bad", "/c": b"c"}
     assert world.pending.count(alice) == 0
+
+
+def test_keys_that_change_during_a_full_sync_do_not_wait_for_its_end(
+    world: World, alice: RepositoryName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those that the listing did not have yet, nor those that it had as they were before."""
+    world.limits = replace(world.limits, slice=SliceLimits(3, 10**9, 60.0))
+    world.publisher = world.make_publisher()
+    world.sync(alice, *put(world, {"x": b"file", "z/back": b"back", "z/gone": b"gone"}))
+    delete(world, "z/back")
+    put(world, {f"d/{number}": b"x" for number in range(12)} | {"x.rclonelink": b"d", "bad//name": b""})
+    listed = list(world.buckets.list_objects("alice", "cvmfs/"))
+    monkeypatch.setattr(world.buckets, "list_objects", lambda *_: iter(listed))
+    revisions: list[dict[str, bytes | None]] = []
+
+    def meanwhile(_request: CommitRequest) -> None:
+        if not revisions:
+            world.door.before = lambda _request: revisions.append(world.shown(alice))
+            revisions.append(world.shown(alice))
+            keys = put(world, {"z/back": b"is back", "z/new": b"new", "x/folder": b""})
+            world.pending.add(alice, frozenset([*keys, *delete(world, "z/gone")]))
+
+    world.door.before = meanwhile
+    turn = world.publisher.sync_everything(alice)
+    assert [report.scope for report in turn.reports][:5] == [
+        "everything", "3 changed keys", "everything", "1 changed keys", "everything",
+    ]  # fmt: skip
+    assert {path for path in revisions[4] if path.startswith(("/x", "/z"))} == {
+        "/x", "/x/folder", "/z", "/z/back", "/z/new",
+    }  # fmt: skip
+    assert not turn.again
+    assert world.pending.count(alice) == 0
+    shown = world.shown(alice)
+    assert len(shown) == 13 + 5
+    assert shown["/z/back"] == b"is back"
+    assert refused(world, alice).keys() == {"x", "x.rclonelink", "bad//name"}
+    monkeypatch.undo()
+    world.sync(alice, *delete(world, "x/folder"))
+    assert world.shown(alice)["/x"] == b"file"
+    assert world.sync(alice).revision is None
+
+
+def test_a_configuration_that_comes_during_a_full_sync_is_carried_through_after_it(
+    world: World, alice: RepositoryName
+) -> None:
+    world.limits = replace(world.limits, slice=SliceLimits(3, 10**9, 60.0))
+    world.publisher = world.make_publisher()
+    put(world, {f"d/{number}": b"x" for number in range(7)} | {".softman.toml": b"ignore = ['e']", "e": b"e"})
+
+    def meanwhile(_request: CommitRequest) -> None:
+        world.door.before = lambda _request: None
+        world.pending.add(alice, frozenset(put(world, {"f": b"f", ".softman.toml": b"ignore = ['d']"})))
+
+    world.door.before = meanwhile
+    world.sync(alice)
+    assert world.shown(alice) == {"/e": b"e", "/f": b"f"}
