@@ -7,14 +7,14 @@ does by itself, such as changing objects or being flushed, is a method here.
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import md5
 
-from softman.adapters.ports import Lease
+from softman.adapters.ports import SMALL, Lease
 from softman.adapters.records import MAX_REFUSALS, MAX_REPORTS, MAX_TEXT, cut_report
-from softman.errors import Busy, Conflict, Forbidden, NotFound
+from softman.errors import Busy, Conflict, Forbidden, NotFound, SoftmanError
 from softman.model import (
     PUBLISHED_PREFIX,
     Backlog,
@@ -94,6 +94,13 @@ class MemoryBuckets:
         """See ``BucketReader.read``."""
         found = self._get(bucket).objects.get(key)
         yield None if found is None else MemoryBody(*found, self._part, lambda: self.head(bucket, key))
+
+    def read_small(self, bucket: str, keys: Iterable[str]) -> Iterator["MemoryBody"]:
+        """See ``BucketReader.read_small``."""
+        for key in keys:
+            with suppress(SoftmanError), self.read(bucket, key) as body:
+                if body is not None and body.info.size <= SMALL:
+                    yield body
 
     def ensure_bucket(self, bucket: str, owner: str) -> bool:
         """See ``BucketConnector.ensure_bucket``."""

@@ -4,9 +4,9 @@ Adapters translate vendor exceptions: a method raises ``ServiceUnavailable`` whe
 ``Forbidden`` when it refuses the credentials, ``NotFound`` when the thing is not there, unless it says otherwise.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 from softman.model import (
     Backlog,
@@ -27,6 +27,9 @@ from softman.model import (
     SyncProgress,
     SyncReport,
 )
+
+SMALL: Final = 128 * 1024
+"""The most bytes of an object that ``BucketReader.read_small`` reads."""
 
 
 class ObjectBody(Protocol):
@@ -64,6 +67,13 @@ class BucketReader(Protocol):
 
     def read(self, bucket: str, key: str) -> AbstractContextManager[ObjectBody | None]:
         """Open the object for reading once; None when there is none."""
+
+    def read_small(self, bucket: str, keys: Iterable[str]) -> Iterator[ObjectBody]:
+        """Read objects of up to ``SMALL`` bytes, many at once, in the order in which they come.
+
+        Left out is all else, whatever the reason: larger ones, missing ones, those that cannot be read at the first
+        try. ``read`` tells.
+        """
 
 
 class BucketConnector(Protocol):

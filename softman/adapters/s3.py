@@ -7,18 +7,21 @@ milliseconds, and the two must be equal for an object that did not change.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from botocore.exceptions import ClientError
 
+from softman.adapters.curl import Answer
 from softman.adapters.errormap import translated
+from softman.adapters.ports import SMALL
 from softman.adapters.s3_client import S3_TABLE, S3Access, code_of, s3_client, status_of
-from softman.adapters.s3_get import GET_TABLE, Answer, ObjectHttp
+from softman.adapters.s3_get import GET_TABLE, ObjectHttp
 from softman.adapters.s3_http import SignedHttp
 from softman.adapters.s3_listing import Page, parse_page
 from softman.errors import Conflict, ServiceUnavailable
@@ -45,7 +48,8 @@ class S3Buckets:
 
     Args:
         access: the object store and the reader's credential.
-        threads: how many threads read at once; the connection pool has room for them.
+        threads: how many threads read at once, and how many objects ``read_small`` does; the connection pool has room
+            for them.
         page: keys of a listing page, for tests.
         part: bytes of the parts in which large objects are read, for tests.
     """
@@ -53,7 +57,7 @@ class S3Buckets:
     def __init__(self, access: S3Access, *, threads: int = 8, page: int = PAGE, part: int = PART) -> None:
         self._client: S3Client = s3_client(access, connections=threads)
         self._http = SignedHttp(access, connections=threads)
-        self._objects = ObjectHttp(access)
+        self._objects = ObjectHttp(access, connections=threads)
         self._page_size = page
         self._part = part
 
@@ -123,6 +127,12 @@ class S3Buckets:
                     raise
                 answer = None
         yield None if answer is None else S3Body(self._objects, bucket, key, answer, self._part)
+
+    def read_small(self, bucket: str, keys: Iterable[str]) -> Iterator["S3Body"]:
+        """See ``BucketReader.read_small``; over a few connections from this thread."""
+        for key, answer in self._objects.get_many(bucket, keys, SMALL):
+            with suppress(ServiceUnavailable):  # no answer of an object store
+                yield S3Body(self._objects, bucket, key, answer, self._part)
 
 
 class S3Body:
@@ -219,9 +229,15 @@ def _from_headers(bucket: str, key: str, answer: Answer) -> BucketObject:
             key,
             int(headers["content-length"]),
             headers["etag"].strip('"'),
-            parsedate_to_datetime(headers["last-modified"]).timestamp(),
+            _time(headers["last-modified"]),
             {name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)},
         )
     except (KeyError, ValueError) as exc:
         msg = f"cannot read bucket {bucket}: an answer lacks what one of an object store has: {exc}"
         raise ServiceUnavailable(msg) from exc
+
+
+@lru_cache(maxsize=1024)
+def _time(text: str) -> float:
+    """Unix time; many objects are written in the same second."""
+    return parsedate_to_datetime(text).timestamp()

@@ -5,9 +5,7 @@ answers that say so themselves. Figures of all clients that were tried are in ``
 """
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote
 
 import pycurl
@@ -15,33 +13,15 @@ from botocore import exceptions as boto
 from botocore.httpsession import get_cert_path
 from botocore.session import get_session
 
+from softman.adapters.curl import Answer, Handle, Handles
 from softman.adapters.errormap import Meaning, Table
-from softman.adapters.s3_client import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, S3_TABLE, S3Access, is_passing
+from softman.adapters.s3_client import ATTEMPTS, S3_TABLE, S3Access, is_passing
 from softman.adapters.s3_http import answer_error, pause
 from softman.adapters.s3_signing import Signer
 from softman.errors import InvalidInput, ServiceUnavailable
 
-PIECE = 256 * 1024
-"""The most bytes of a body that come in one piece."""
 _ERRORS = 300
 _OUR_MISTAKES = frozenset({pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_URL_MALFORMAT, pycurl.E_SSL_CACERT_BADFILE})
-
-
-@dataclass(slots=True)
-class Answer:
-    """The answer to a GET.
-
-    Attributes:
-        status: of HTTP.
-        headers: names in lower case.
-        pieces: the body, or its beginning.
-        size: bytes of ``pieces``.
-    """
-
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    pieces: list[bytes] = field(default_factory=list)
-    size: int = 0
 
 
 class ObjectHttp:
@@ -49,15 +29,18 @@ class ObjectHttp:
 
     Args:
         access: the object store and who asks.
+        connections: of each ``get_many``.
     """
 
-    def __init__(self, access: S3Access) -> None:
+    def __init__(self, access: S3Access, *, connections: int = 4) -> None:
         self._endpoint = access.endpoint.rstrip("/")
         self._base = quote("/" + self._endpoint.partition("://")[2].partition("/")[2], safe="/%").rstrip("/")
         self._signer = Signer(access)
         # a private authority is configured as for boto3 (AWS_CA_BUNDLE)
         self._authorities = get_cert_path(get_session().get_config_variable("ca_bundle") or True)
-        self._idle: list[_Handle] = []
+        self._idle: list[Handle] = []
+        self._groups: list[Handles] = []
+        self._connections = connections
 
     def get(self, bucket: str, key: str, *, more: Sequence[str] = (), limit: int | None = None) -> Answer:
         """Get an object, or the part of it that ``more`` asks for.
@@ -72,7 +55,7 @@ class ObjectHttp:
             ClientError: the store answers with an error, as boto3 would raise it.
             pycurl.error: there is no answer, or it broke off.
         """
-        path = quote(f"/{bucket}/{key}", safe="/~")
+        path = _path(bucket, key)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._send(path, more, limit)
@@ -82,79 +65,41 @@ class ObjectHttp:
             time.sleep(pause(attempt))
         raise AssertionError
 
+    def get_many(self, bucket: str, keys: Iterable[str], limit: int) -> Iterator[tuple[str, Answer]]:
+        """Get small objects over a few connections from one thread, in the order in which they come.
+
+        Left out is all that is not answered at the first try with an object of up to ``limit`` bytes: ``get`` says why.
+
+        Args:
+            bucket: its name.
+            keys: the objects', not quoted.
+            limit: the most bytes that are taken.
+        """
+        try:
+            handles = self._groups.pop()
+        except IndexError:
+            handles = Handles(self._authorities, self._connections)
+        requests = ((key, *self._request(_path(bucket, key), ())) for key in keys)
+        yield from handles.perform(requests, limit)
+        self._groups.append(handles)  # those that were left midway are not used again
+
+    def _request(self, path: str, more: Iterable[str]) -> tuple[str, list[str]]:
+        return f"{self._endpoint}{path}", [*self._signer.headers(self._base + path), *more]
+
     def _send(self, path: str, more: Iterable[str], limit: int | None) -> Answer:
         try:
             handle = self._idle.pop()
         except IndexError:
-            handle = _Handle(self._authorities)
-        answer = handle.perform(f"{self._endpoint}{path}", [*self._signer.headers(self._base + path), *more], limit)
+            handle = Handle(self._authorities)
+        answer = handle.perform(*self._request(path, more), limit)
         self._idle.append(handle)  # one that raised is not used again
         if answer.status >= _ERRORS:
             raise answer_error(answer.status, b"".join(answer.pieces), "GetObject")
         return answer
 
 
-class _Handle:
-    """One handle of libcurl with the connection that it keeps; for one thread at a time."""
-
-    def __init__(self, authorities: str | None) -> None:
-        curl: Any = pycurl.Curl()
-        self._curl = curl
-        self._lines: list[bytes] = []
-        self._answer = Answer()
-        self._limit: int | None = None
-        curl.setopt(pycurl.NOSIGNAL, 1)
-        curl.setopt(pycurl.TCP_NODELAY, 1)
-        curl.setopt(pycurl.TCP_KEEPALIVE, 1)
-        curl.setopt(pycurl.PATH_AS_IS, 1)
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(CONNECT_SECONDS * 1000))
-        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
-        curl.setopt(pycurl.LOW_SPEED_TIME, int(READ_SECONDS))
-        curl.setopt(pycurl.BUFFERSIZE, PIECE)
-        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        if authorities is not None:
-            curl.setopt(pycurl.CAINFO, authorities)
-        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        curl.setopt(pycurl.WRITEFUNCTION, self._take)
-
-    def perform(self, url: str, headers: list[str], limit: int | None) -> Answer:
-        """Send a request and take its answer in."""
-        answer = self._answer = Answer()
-        self._limit = limit
-        self._lines.clear()
-        self._curl.setopt(pycurl.URL, url)
-        self._curl.setopt(pycurl.HTTPHEADER, headers)
-        try:
-            self._curl.perform()
-        except pycurl.error as exc:
-            stopped = answer.size == limit
-            if exc.args[0] != pycurl.E_WRITE_ERROR or not stopped:
-                raise
-        answer.status = self._curl.getinfo(pycurl.RESPONSE_CODE)
-        answer.headers = _read_headers(self._lines)
-        return answer
-
-    def _take(self, piece: bytes) -> int | None:
-        answer = self._answer
-        if self._limit is not None and answer.size + len(piece) > self._limit:
-            answer.pieces.append(piece[: self._limit - answer.size])
-            answer.size = self._limit
-            return 0  # which ends the transfer, and the connection
-        answer.pieces.append(piece)
-        answer.size += len(piece)
-        return None
-
-
-def _read_headers(lines: list[bytes]) -> dict[str, str]:
-    """The headers of the last answer; there may be others before it, such as those of a proxy."""
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if colon:
-            headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
-        elif line.startswith(b"HTTP/"):
-            headers.clear()
-    return headers
+def _path(bucket: str, key: str) -> str:
+    return quote(f"/{bucket}/{key}", safe="/~")
 
 
 def _is_passing(exc: Exception) -> bool:

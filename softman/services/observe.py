@@ -1,6 +1,6 @@
 """Looking at one object of the bucket: what it is now, its content staged while it streams. Runs in many threads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Final
 from softman.adapters.ports import BucketReader, ObjectBody
 from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.staging import ChunkedContent, Staging, StoredObject
-from softman.errors import Conflict, ServiceUnavailable
+from softman.errors import Conflict, ServiceUnavailable, SoftmanError
 from softman.model import BucketObject, Refusal
 from softman.services.archives.kinds import archive_kind_of
 from softman.services.archives.limits import ArchiveLimits, ArchiveRefused
@@ -113,17 +113,31 @@ class Observer:
                 return self._look(target, shown)
         return self._look(target, shown)
 
+    def observe_small(self, asked: Mapping[str, tuple[Target, Entry | None]]) -> Iterator[tuple[str, Observation]]:
+        """Look at several objects, each as ``observe`` does, but for archives; in the order in which they come.
+
+        Left out are those that are not small or not there, and those with which something is wrong.
+
+        Args:
+            asked: by key, what ``observe`` is given.
+        """
+        for body in self._buckets.read_small(self._bucket, asked):
+            target, shown = asked[body.info.key]
+            with suppress(SoftmanError):  # looked at once more, it is raised by ``observe``
+                yield target.key, self._judge(target, shown, body)
+
     def _look(self, target: Target, shown: Entry | None) -> Observation:
         turn = archive_turn() if target.kind is TargetKind.ARCHIVE else nullcontext()
         with turn, self._buckets.read(self._bucket, target.key) as body:
-            if body is None:
-                return Gone(target)
-            settled = self._rules.settle(target, body.info)
-            if isinstance(settled, Refusal):
-                return settled
-            if shown is not None and self._rules.is_current(shown, settled, body.info):
-                return Same(settled)
-            return self._admit(settled, body.info) or self._read(settled, body)
+            return Gone(target) if body is None else self._judge(target, shown, body)
+
+    def _judge(self, target: Target, shown: Entry | None, body: ObjectBody) -> Observation:
+        settled = self._rules.settle(target, body.info)
+        if isinstance(settled, Refusal):
+            return settled
+        if shown is not None and self._rules.is_current(shown, settled, body.info):
+            return Same(settled)
+        return self._admit(settled, body.info) or self._read(settled, body)
 
     def _read(self, target: Target, body: ObjectBody) -> Seen | Refusal:
         info = body.info

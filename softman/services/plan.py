@@ -7,7 +7,7 @@ not walked, where ``x.tar.gz`` does (decision 25).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -34,11 +34,12 @@ _AREA = b"cvmfs"
 class Look:
     """Something differs, or may: read the object and publish what it says now.
 
-    ``verify``: read its content even when all else says that the repository shows it.
+    ``verify``: read its content even when all else says that the repository shows it. ``size``: bytes, as listed.
     """
 
     target: Target
     verify: bool = False
+    size: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ class Difference:
         if isinstance(target, Refusal):
             yield Refusal(item.key, target.reason, item.etag)
         elif target is not None:
-            yield self._refused_before(item) or Look(target)
+            yield self._refused_before(item) or Look(target, size=item.size)
 
     def _both(self, item: BucketObject, entry: Entry) -> Iterator[Step]:
         target = self._rules.target_of(item.key)
@@ -219,9 +220,9 @@ class Difference:
             if target is not None:
                 yield Refusal(item.key, target.reason, item.etag)
         elif not self._rules.shows(entry, item):
-            yield self._refused_before(item) or Look(target, self._verify)
+            yield self._refused_before(item) or Look(target, self._verify, item.size)
         elif self._verify or not (self._settled or self._rules.fits(entry, target)):
-            yield Look(target, self._verify)
+            yield Look(target, self._verify, item.size)
 
     def _refused_before(self, item: BucketObject) -> Refusal | None:
         known = self.known.get(item.key) if self._settled and not self._verify else None

@@ -18,6 +18,7 @@ from softman.model import Base, CommitRequest, Quotas, RepositoryName, SyncRepor
 from softman.services.allowance import Allowance
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.keeper import LeaseKeeper
+from softman.services.looking import Looking
 from softman.services.mapping import Rules
 from softman.services.observe import Observer
 from softman.services.plan import Step
@@ -27,6 +28,9 @@ from softman.services.rivals import Rivals
 from softman.services.standing import Standing
 from softman.services.sync import Gate, Slice, SliceLimits
 from softman.services.translate import cvmfs_errors
+
+_SMALL_THREADS = 2
+"""Threads that read small objects, each many at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,19 +208,22 @@ class SliceMaker:
             keeper.check()
             job.watch(tally)
 
-        with ThreadPoolExecutor(settings.threads, thread_name_prefix="fetch") as executor:
+        observer = Observer(
+            self._buckets,
+            work.name.bucket,
+            staging,
+            work.rules,
+            admit=gate.admit,
+            archives=settings.archives,
+            scratch=settings.scratch,
+        )
+        with (
+            ThreadPoolExecutor(settings.threads, thread_name_prefix="fetch") as executor,
+            ThreadPoolExecutor(_SMALL_THREADS, thread_name_prefix="fetch-small") as small,
+        ):
             return Slice(
                 Publication(transaction, work.rules, allowance, tally),
-                Observer(
-                    self._buckets,
-                    work.name.bucket,
-                    staging,
-                    work.rules,
-                    admit=gate.admit,
-                    archives=settings.archives,
-                    scratch=settings.scratch,
-                ),
-                executor,
+                Looking(observer, executor, small),
                 rules=work.rules,
                 gate=gate,
                 rivals=job.rivals,

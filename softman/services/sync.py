@@ -3,8 +3,9 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from softman.cvmfs.format.entry import Entry
 from softman.errors import Forbidden, NotFound, PermanentError, SoftmanError, TransientError
@@ -12,8 +13,9 @@ from softman.log import get_logger
 from softman.model import BucketObject, Refusal
 from softman.services.allowance import Allowance
 from softman.services.archives.tree import StagedTree
+from softman.services.looking import WEIGHT, Looking
 from softman.services.mapping import Rules, Target, TargetKind, claimants
-from softman.services.observe import Gone, Observation, Observer, Same, Seen
+from softman.services.observe import Gone, Observation, Same, Seen
 from softman.services.plan import Look, Step, Unmark, Vanished
 from softman.services.publication import Publication, Tally
 from softman.services.rivals import Rivals
@@ -82,11 +84,39 @@ class _Freed:
 _Result = Observation | Vanished | Unmark | _Contested | _Freed
 
 
+class _Outcome(Protocol):
+    """What will come of something."""
+
+    @property
+    def weight(self) -> int:
+        """How much it is."""
+
+    def result(self) -> _Result:
+        """What came of it, once it is done."""
+
+    def discard(self) -> None:
+        """Nobody wants it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known at once."""
+
+    value: _Result
+    weight: int = 1
+
+    def result(self) -> _Result:
+        return self.value
+
+    def discard(self) -> None:
+        pass
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """Something under way, in the order of the steps; ``keys`` are those to try again when it fails."""
 
-    future: "Future[_Result]"
+    outcome: _Outcome
     keys: tuple[str, ...] = ()
     target: Target | None = None
     verify: bool = False
@@ -97,13 +127,12 @@ class Slice:
 
     Args:
         publication: changes the transaction.
-        observer: looks at objects, in the threads of ``executor``; its ``admit`` is that of ``gate``.
-        executor: where objects are read.
+        looking: looks at objects; the ``admit`` of its observer is that of ``gate``.
         rules: the mapping.
         gate: what may be published.
         rivals: who gets a path that became free.
         tally: counts what happens.
-        ahead: how many objects may be read ahead of the catalog.
+        ahead: how many objects may be read ahead of the catalog, many small ones counting as one.
         limits: when the slice is full.
         between: called between objects; raises when the lease is lost.
         hurry: whether the slice shall end early.
@@ -112,8 +141,7 @@ class Slice:
     def __init__(
         self,
         publication: Publication,
-        observer: Observer,
-        executor: Executor,
+        looking: Looking,
         *,
         rules: Rules,
         gate: Gate,
@@ -125,17 +153,17 @@ class Slice:
         hurry: Callable[[], bool],
     ) -> None:
         self._publication = publication
-        self._observer = observer
-        self._executor = executor
+        self._looking = looking
         self._rules = rules
         self._gate = gate
         self._rivals = rivals
         self._tally = tally
-        self._ahead = ahead
+        self._ahead = ahead * WEIGHT
         self._limits = limits
         self._between = between
         self._hurry = hurry
         self._running: deque[_Work] = deque()
+        self._weight = 0
         self._failures = 0
         self._until = time.monotonic() + limits.seconds
 
@@ -152,14 +180,13 @@ class Slice:
         try:
             while not ended and not self._full():
                 ended = not self._start_next(steps)
-                if len(self._running) >= self._ahead:
+                if self._weight >= self._ahead:
                     self._finish_oldest()
             while self._running:
                 self._finish_oldest()
         finally:
             for work in self._running:
-                if not work.future.cancel():
-                    work.future.add_done_callback(_discard)
+                work.outcome.discard()
         return ended
 
     def _full(self) -> bool:
@@ -176,30 +203,32 @@ class Slice:
         if isinstance(step, Refusal):
             self._tally.refuse(step)
         elif isinstance(step, Look):
-            self._look(step.target, verify=step.verify)
+            self._look(step.target, verify=step.verify, size=step.size)
         else:
-            self._running.append(_Work(_finished(step)))
+            self._begin(_Work(_Known(step)))
         return True
 
-    def _look(self, target: Target, *, verify: bool = False) -> None:
+    def _begin(self, work: _Work) -> None:
+        self._running.append(work)
+        self._weight += work.outcome.weight
+
+    def _look(self, target: Target, *, verify: bool = False, size: int | None = None) -> None:
         refusal = self._publication.blocked(target)
         if refusal is not None and target.kind is not TargetKind.ARCHIVE:
             # Not refused at once: what has the place may be about to go. An archive may yet be a file elsewhere.
-            self._running.append(_Work(_finished(_Contested(target))))
+            self._begin(_Work(_Known(_Contested(target))))
             return
         shown = self._publication.shown(target.key)
         self._gate.expect(target, shown, refusal)
-        future = self._executor.submit(self._observe, target, None if verify else shown)
-        self._running.append(_Work(future, (target.key,), target, verify))
-
-    def _observe(self, target: Target, shown: Entry | None) -> _Result:
-        return self._observer.observe(target, shown)
+        outcome = self._looking.start(target, None if verify else shown, size)
+        self._begin(_Work(outcome, (target.key,), target, verify))
 
     def _finish_oldest(self) -> None:
         self._between()
         work = self._running.popleft()
+        self._weight -= work.outcome.weight
         try:
-            result = work.future.result()
+            result = work.outcome.result()
         except TransientError as exc:
             self._fail(work, exc)
         except (Forbidden, NotFound):
@@ -277,7 +306,7 @@ class Slice:
         for path, left in freed:
             if rivals.asks:
                 keys = tuple(key for key in claimants(path) if key != left)
-                self._running.append(_Work(self._executor.submit(self._find, path, left), keys))
+                self._begin(_Work(self._looking.run(partial(self._find, path, left)), keys))
             elif keys_there := rivals.find(path, left):
                 self._look_at(keys_there)
 
@@ -285,20 +314,7 @@ class Slice:
         return _Freed(self._rivals.find(path, left))
 
 
-def _finished(value: _Result) -> "Future[_Result]":
-    future: Future[_Result] = Future()
-    future.set_result(value)
-    return future
-
-
 def _close(seen: Seen) -> None:
     """What was unpacked lies in scratch files."""
     if isinstance(seen.content, StagedTree):
         seen.content.close()
-
-
-def _discard(future: "Future[_Result]") -> None:
-    if not future.cancelled() and future.exception() is None:
-        result = future.result()
-        if isinstance(result, Seen):
-            _close(result)

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from softman.adapters.memory import MemoryBuckets
-from softman.adapters.ports import BucketReader
+from softman.adapters.ports import SMALL, BucketReader
 from softman.adapters.s3 import S3Buckets
 from softman.adapters.s3_client import S3Access, s3_client
 from softman.adapters.s3_grants import allow_reading
@@ -237,6 +237,23 @@ def test_a_small_object_is_read_at_once(world: World) -> None:
         start = next(pieces)
         world.put("cvmfs/a", b"new")
         assert start + b"".join(pieces) == b"old" * 10_000
+
+
+def test_small_objects_come_together_and_the_others_are_left_out(world: World) -> None:
+    content = {key: key.encode() * 3 for key in ODD_KEYS} | {"cvmfs/empty": b"", "cvmfs/full": bytes(SMALL)}
+    for key, body in content.items():
+        world.put(key, body, {"mode": "33188"})
+    world.put("cvmfs/large", bytes(SMALL + 1))
+    asked = ["cvmfs/large", *content, "cvmfs/missing"]
+    for _ in range(2):  # the second time with connections that are there
+        seen = {
+            body.info.key: (body.info, b"".join(body.chunks())) for body in world.reader.read_small(world.bucket, asked)
+        }
+        assert {key: body for key, (_, body) in seen.items()} == content
+        assert all(info == world.reader.head(world.bucket, key) for key, (info, _) in seen.items())
+    assert not list(world.reader.read_small("nobodys", asked))
+    for _ in world.reader.read_small(world.bucket, asked):
+        break  # and may be left early
 
 
 def test_a_large_object_that_changes_while_it_is_read_says_so(world: World) -> None:
