@@ -4,6 +4,7 @@ What holds connections is built once per process and settings. Nothing connects 
 building need no running service.
 """
 
+import os
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
@@ -148,6 +149,7 @@ def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False
         ),
         site=SiteRules(sync.links_anywhere, sync.unpack, tuple(map(as_folder, sync.unpack_below))),
         archives=ArchiveLimits(**settings.archives.model_dump()),
+        scratch=_scratch(settings),
         clock=_now,
     )
 
@@ -255,6 +257,16 @@ def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) 
 def _staging(settings: Settings, name: RepositoryName) -> Staging:
     store = _store(settings, settings.cvmfs.storage, str(name), Role.PUBLISHER, None)
     return Staging(store.new_area(), published=store.is_stored)
+
+
+def _scratch(settings: Settings) -> Path | None:
+    """Where publishers keep temporary files; None, for the system's place, where they may not write to the state."""
+    directory = settings.state_dir / "scratch"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return directory if os.access(directory, os.W_OK | os.X_OK) else None
 
 
 def _lock_path(settings: Settings, name: str) -> Path:
