@@ -4,14 +4,10 @@ Events may be delivered late, twice, in any order and folded; a reconciliation m
 links and archives claim each other's places, catalogs are split and merged, and the owner changes the configuration.
 """
 
-import gzip
-import io
-import tarfile
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -21,48 +17,14 @@ from softman.cvmfs.balancing import Balance
 from softman.cvmfs.format.keys import generate_gateway_key, generate_keys
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import InvalidInput
+from softman.model import CommitRequest
 from softman.services.configuration import CONFIGURATION_KEY, parse_configuration
-from softman.services.mapping import Rules, Target, TargetKind
+from softman.services.mapping import Rules
+from softman.services.sync import SliceLimits
+from tests.support.bucket_model import CLASSES, CONTENT, Objects, expected
 from tests.support.catalogs import stored_catalogs
 from tests.support.world import LIMITS, World
 
-PLAIN = [
-    "a", "a/b", "a/b/c", "a-b", "a.b", "d/e/f", "d", "d/g", "d/.cvmfscatalog", "d/e/.cvmfscatalog", "ü", "x//y", "../z",
-    ".cvmfsx",
-]  # fmt: skip
-FOLDERS = ["a/", "a/b/", "d/e/"]
-LINKS = ["a.rclonelink", "a/b.rclonelink", "d/e/f.rclonelink"]
-ARCHIVES = ["a.tar", "a.tar.gz", "a/b.tgz", "d/e.tar"]
-
-
-def tar(compression: str, members: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    wrapped: Any = gzip.GzipFile(fileobj=stream, mode="wb", mtime=0) if compression == "gz" else stream
-    with tarfile.open(fileobj=wrapped, mode="w") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    if wrapped is not stream:
-        wrapped.close()
-    return stream.getvalue()
-
-
-MEMBERS = [{"m": b"member", "b/c": b"below"}, {"n": b"other"}]
-TARS = {suffix: [tar(suffix, members) for members in MEMBERS] for suffix in ("", "gz")}
-CONTENT = {
-    "plain": [b"", b"one", b"#!two", b"\x7fELF three"],
-    "folder": [b"", b"", b"content"],
-    "link": [b"one", b"a/b", b"./c"],
-    "tar": TARS[""],
-    "tgz": TARS["gz"],
-}
-CLASSES = {
-    **dict.fromkeys(PLAIN, "plain"),
-    **dict.fromkeys(FOLDERS, "folder"),
-    **dict.fromkeys(LINKS, "link"),
-    **{key: "tar" if key.endswith(".tar") else "tgz" for key in ARCHIVES},
-}
 KEYS = st.sampled_from([f"cvmfs/{key}" for key in CLASSES])
 METADATA = st.sampled_from([{}, {}, {"mode": "100600"}, {"mtime": "1.5"}, {"unpack": "false"}])
 CONFIGURATIONS = st.sampled_from(
@@ -90,54 +52,16 @@ def _material() -> dict[str, str]:
 
 
 MATERIAL = _material()
-Objects = dict[str, tuple[bytes, dict[str, str]]]
-
-
-def targets_of(objects: Objects, rules: Rules) -> dict[str, Target]:
-    """What each object asks for."""
-    found = {}
-    for key, (content, metadata) in objects.items():
-        target = rules.target_of(key)
-        if not isinstance(target, Target) or (target.is_directory and content):
-            continue
-        if target.kind is TargetKind.ARCHIVE and metadata.get("unpack") == "false":
-            target = Target(key, b"/" + key.removeprefix("cvmfs/").encode())
-        found[key] = target
-    return found
-
-
-def expected(objects: Objects, rules: Rules) -> dict[str, bytes | None]:
-    """What a repository shows of a bucket: the mapping, written down once more, as plainly as can be."""
-    targets = targets_of(objects, rules)
-    folders = {t.path.decode() for t in targets.values() if t.is_directory}
-    for target in targets.values():
-        parts = target.path.decode().split("/")
-        folders |= {"/".join(parts[:end]) for end in range(2, len(parts))}
-    shown: dict[str, bytes | None] = dict.fromkeys(folders)
-    for key in sorted(targets, key=str.encode):
-        target, content = targets[key], objects[key][0]
-        path = target.path.decode()
-        if target.is_directory or path in shown:
-            continue
-        if target.kind is TargetKind.ARCHIVE:
-            shown[path] = None
-            shown[f"{path}/.cvmfscatalog"] = b""
-            for name, member in MEMBERS[CONTENT[CLASSES[key.removeprefix("cvmfs/")]].index(content)].items():
-                shown[f"{path}/{name}"] = member
-                if "/" in name:
-                    shown[f"{path}/{name.partition('/')[0]}"] = None
-        else:
-            shown[path] = b"-> " + content if target.kind is TargetKind.LINK else content
-    return shown
 
 
 class BucketAndRepository(RuleBasedStateMachine):
     """One bucket, its repository, and what is still under way between them."""
 
-    @initialize(balance=st.sampled_from([None, Balance(6, 3)]))
-    def begin(self, balance: Balance | None) -> None:
+    @initialize(balance=st.sampled_from([None, Balance(6, 3)]), objects=st.sampled_from([1000, 2]))
+    def begin(self, balance: Balance | None, objects: int) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="softman-property-")
-        self.world = World(Path(self.folder.name), MATERIAL, limits=replace(LIMITS, balance=balance))
+        limits = replace(LIMITS, balance=balance, slice=SliceLimits(objects, 10**9, 60.0))
+        self.world = World(Path(self.folder.name), MATERIAL, limits=limits)
         self.alice = self.world.provision("alice")
         self.objects: Objects = {}
         self.undelivered: set[str] = set()
@@ -194,6 +118,26 @@ class BucketAndRepository(RuleBasedStateMachine):
     def events_are_lost_and_reconciliation_comes(self) -> None:
         self.undelivered.clear()
         self.sync()
+        self.compare()
+
+    @rule(key=KEYS, data=st.data(), metadata=METADATA, gone=KEYS)
+    def keys_change_while_everything_is_compared(
+        self, key: str, data: st.DataObject, metadata: dict[str, str], gone: str
+    ) -> None:
+        content = data.draw(st.sampled_from(CONTENT[CLASSES[key.removeprefix("cvmfs/")]]))
+        before = self.world.door.before
+
+        def meanwhile(_request: CommitRequest) -> None:
+            self.world.door.before = before
+            self.delete(gone)
+            self._put(key, content, metadata)
+            self.world.pending.add(self.alice, frozenset({key, gone}))
+            self.undelivered -= {key, gone}
+
+        self.undelivered.clear()
+        self.world.door.before = meanwhile
+        self.sync()
+        self.world.door.before = before
         self.compare()
 
     @rule()

@@ -12,6 +12,7 @@ from softman.adapters.memory_vault import MemoryRegistry
 from softman.adapters.ports import ObjectBody
 from softman.adapters.vault_layout import Role
 from softman.cvmfs.format.keys import GatewayKey
+from softman.cvmfs.transaction import Transaction
 from softman.errors import CandidateRefused, ServiceUnavailable
 from softman.model import Base, CommitRequest, Part, Quotas, RegistryRecord, RepositoryName
 from softman.services.configuration import CONFIGURATION_KEY
@@ -255,3 +256,26 @@ def test_a_configuration_that_comes_during_a_full_sync_is_carried_through_after_
     world.door.before = meanwhile
     world.sync(alice)
     assert world.shown(alice) == {"/e": b"e", "/f": b"f"}
+
+
+def test_verifying_repairs_what_somebody_changed_in_the_repository(world: World, alice: RepositoryName) -> None:
+    world.sync(alice, *put(world, {"a": b"good", "x.tar": tar(m=b"m", n=b"n"), "y.tar": tar(m=b"m")}))
+    before = world.shown(alice)
+    staging = world.staging(alice)
+    with world.reader(alice).snapshot() as base, Transaction(base, staging, now=world.clock) as transaction:
+        entry = base.lookup(b"/a")
+        evil = staging.write_file([b"evil"])
+        transaction.add_file(b"/a", evil, entry.permissions, entry.mtime, xattrs=entry.xattrs)
+        transaction.add_file(b"/x/m", evil, 0o644, 0)
+        transaction.remove(b"/x/n")
+        candidate = transaction.seal()
+        assert candidate is not None
+    here = Base(candidate.base_revision, str(candidate.base_root_hash))
+    request = CommitRequest(str(alice), staging.transaction, here, str(candidate.root_hash), "", "")
+    world.stratum0.commit(signed(request, GatewayKey.parse(world.material["gatewayKey"])))
+    assert world.shown(alice) != before
+    assert world.sync(alice).revision is None
+    (report,) = world.publisher.sync_part(alice, Part(verify=True)).reports
+    assert (report.changed, report.unchanged, report.added, report.removed) == (2, 1, 0, 0)
+    assert world.shown(alice) == before
+    assert world.publisher.sync_part(alice, Part(verify=True)).revision is None
