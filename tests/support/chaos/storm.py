@@ -178,7 +178,7 @@ class Storm:
     def _caretaker(self) -> Iterator[None]:
         """Starts the gateway again when it ended, and no fault has ended it.
 
-        radosgw 16.2 crashes now and then, most likely of DeleteObjects in a notified bucket: a fault of its own.
+        radosgw 16.2 crashes now and then under concurrent requests to buckets that notify: a fault of its own.
         """
         stopping = threading.Event()
 
