@@ -23,6 +23,7 @@ from softman.standalone.processes import WORKERS
 from softman.standalone.stack import Stack
 from softman.tasks.catalogue import DEAD, EVENTS, PROVISION, PUBLIC_EXCHANGE
 from softman.tasks.queues import REASON_HEADER
+from tests.support.trees import Nodes, content_of, in_repository
 
 SECONDS = 180.0
 """Longest wait for anything: far above what is usual, because machines are busy."""
@@ -75,9 +76,15 @@ class Site:
         return self.status.repository(name)
 
     def bucket(self, user: str, name: str | None = None) -> UserBucket:
-        keys = self.stack.s3_credentials(user)
-        s3 = self.settings.s3
-        return UserBucket(S3Access(s3.endpoint, keys.access_key, keys.secret_key, s3.region), name or user)
+        return UserBucket(self._access(user), name or user)
+
+    def access(self, name: RepositoryName) -> S3Access:
+        """The object store with the keys of a repository's owner."""
+        return self._access(name.bucket)
+
+    def _access(self, user: str) -> S3Access:
+        keys, s3 = self.stack.s3_credentials(user), self.settings.s3
+        return S3Access(s3.endpoint, keys.access_key, keys.secret_key, s3.region)
 
     def reader(self, name: RepositoryName) -> RepositoryReader:
         return wiring.reader(self.settings, name)
@@ -88,6 +95,14 @@ class Site:
             return {
                 entry.path.decode(): b"".join(snapshot.read_entry(entry)) for entry in snapshot.walk() if entry.is_file
             }
+
+    def nodes(self, name: RepositoryName) -> Nodes:
+        """Everything, over HTTP, verified."""
+        return in_repository(self.reader(name))
+
+    def shows_nodes(self, name: RepositoryName, nodes: Nodes) -> None:
+        """Wait until the repository shows exactly these, whatever their modes and times."""
+        self.wait(lambda: content_of(self.nodes(name)) == nodes, f"{name} shows {nodes}")
 
     def shows(self, name: RepositoryName, files: dict[str, bytes]) -> None:
         """Wait until the repository shows exactly these files."""
