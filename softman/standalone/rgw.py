@@ -7,6 +7,7 @@ is accepted only over TLS or behind a trusted proxy header (``rgw_trust_forwarde
 
 import json
 import subprocess
+import sys
 import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from http import HTTPStatus
 from softman.adapters.s3_client import S3Access
 from softman.adapters.s3_grants import allow_reading
 from softman.errors import ServiceUnavailable
+from softman.standalone import restarter
 from softman.standalone.ceph import CephServer
 from softman.standalone.ports import LOOPBACK
 from softman.standalone.process import require_program, write_private
@@ -96,9 +98,9 @@ class GatewayServer(Server):
         write_private(self.home / "ceph.conf", self._cluster.configuration.read_text(encoding="utf-8") + gateway)
 
     def launch(self) -> None:
-        """Start it and wait until it answers."""
-        configured = ("-c", str(self.home / "ceph.conf"))
-        self.spawn("rgw", [require_program("radosgw"), "-f", "--name", "client.rgw", *configured])
+        """Start it and wait until it answers. When it crashes, it is started again: nothing is lost with it."""
+        program = (require_program("radosgw"), "-f", "--name", "client.rgw", "-c", str(self.home / "ceph.conf"))
+        self.spawn("rgw", [sys.executable, "-I", restarter.__file__, *program])
         self.wait(self._answers, "the object gateway answers")
 
     def version(self) -> str:

@@ -1,5 +1,6 @@
 """The servers of the stack, as the tests and the demo use them."""
 
+import signal
 import stat
 import urllib.error
 import urllib.request
@@ -11,6 +12,7 @@ import amqp
 import boto3
 import botocore.exceptions
 import hvac
+import psutil
 import pytest
 import redis
 from botocore.config import Config
@@ -182,6 +184,27 @@ def test_the_web_server_hides_the_rest(stack: Stack, unique: str) -> None:
         assert _get(f"{stack.web_url}/{unique}/{path}")[0] in {404, 403}, path
     assert _get(f"{stack.web_url}/{unique}/")[0] in {403, 404}
     assert _get(f"{stack.web_url}/../../env.json")[0] in {400, 403, 404}
+
+
+def test_a_gateway_that_crashes_is_started_again_with_its_buckets(stack: Stack, unique: str) -> None:
+    client = _s3(stack, stack.create_s3_user(unique))
+    client.create_bucket(Bucket=unique)
+    leader = stack.processes.identity("rgw")
+    assert leader is not None
+    [gateway] = psutil.Process(leader.pid).children()
+    gateway.send_signal(signal.SIGSEGV)
+    psutil.wait_procs([gateway], timeout=60)
+
+    def is_back() -> bool:
+        try:
+            client.head_bucket(Bucket=unique)
+        except botocore.exceptions.BotoCoreError:
+            return False
+        return True
+
+    wait_until(is_back, "the gateway is back", seconds=120)
+    assert "SIGSEGV" in stack.rgw.log.read_text(encoding="utf-8", errors="replace")
+    client.delete_bucket(Bucket=unique)
 
 
 def test_redis_and_the_gateway_are_killed_noticed_and_come_back(stack: Stack, unique: str) -> None:
