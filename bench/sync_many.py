@@ -18,7 +18,7 @@ from softman import wiring
 from softman.adapters.s3 import S3Buckets
 from softman.adapters.s3_client import s3_client
 from softman.log import configure_logging
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from softman.settings import load_settings
 from softman.standalone.stack import Stack
 

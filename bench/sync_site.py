@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from softman import wiring
 from softman.adapters.s3_client import S3Access
 from softman.log import configure_logging
-from softman.model import CommitAnswer, CommitRequest, Kind, RepositoryName
+from softman.model import CommitAnswer, CommitRequest
+from softman.names import Kind, RepositoryName
 from softman.services.publisher import Publisher
 from softman.services.stratum0 import Stratum0
 from softman.settings import Settings

@@ -20,7 +20,7 @@ from obstore.store import S3Store
 from bench.sync_site import BenchSite, say, site
 from softman.adapters.s3 import S3Buckets
 from softman.adapters.s3_client import S3Access, s3_client
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 
 _THREADS = 8
 _WORDS = 2000

@@ -47,7 +47,7 @@ from softman.cvmfs.store.http import HttpStore
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.transaction import Balance
 from softman.errors import InvalidInput, NotFound
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.configuration import as_folder
 from softman.services.connector import Connector

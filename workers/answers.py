@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from softman.model import RepositoryName, Turn
+from softman.model import Turn
+from softman.names import RepositoryName
 from softman.services.preview import PlannedStep
 
 SCHEMA = 1

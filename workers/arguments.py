@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softman.errors import InvalidInput
-from softman.model import Kind, RepositoryName
+from softman.names import Kind, RepositoryName
 
 MAX_TEXT = 1024
 """Characters of one text argument."""

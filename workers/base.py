@@ -35,7 +35,8 @@ from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from softman import wiring
 from softman.errors import Outage, PermanentError, ServiceUnavailable, SoftmanError, TransientError
 from softman.log import bind_context, get_logger
-from softman.model import Link, LinkProgress, LinkState, RepositoryName
+from softman.model import Link, LinkProgress, LinkState
+from softman.names import RepositoryName
 from softman.settings import Settings, load_settings
 from softman.tasks.catalogue import DEAD, TASK_QUEUES, TaskSpec
 from softman.tasks.client import TaskSender

@@ -1,7 +1,8 @@
 """Pool ``connector``: connects buckets, with the one credential that may write to the object store (decision 3)."""
 
 from softman import wiring
-from softman.model import Link, RepositoryName
+from softman.model import Link
+from softman.names import RepositoryName
 from softman.tasks.catalogue import CONNECT_BUCKET, CONNECTOR
 from workers.base import settings, task
 from workers.pool import WorkerApp

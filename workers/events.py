@@ -8,7 +8,8 @@ from softman import wiring
 from softman.errors import SoftmanError
 from softman.events.consumer import Dispatcher, EventConsumer, EventsStep
 from softman.events.watch import BeatWatch
-from softman.model import RepositoryName, Stranger
+from softman.model import Stranger
+from softman.names import RepositoryName
 from softman.tasks.catalogue import EVENTS, PUBLISH_CHANGES
 from softman.tasks.client import TaskSender, bury
 from workers.base import settings

@@ -6,7 +6,8 @@ from softman import wiring
 from softman.adapters.ports import CommitDoor
 from softman.errors import SoftmanError
 from softman.log import get_logger
-from softman.model import PUBLISHED_PREFIX, Link, LinkState, Part, RepositoryName, Turn
+from softman.model import PUBLISHED_PREFIX, Link, LinkState, Part, Turn
+from softman.names import RepositoryName
 from softman.services.publisher import Publisher
 from softman.services.turns import Turns
 from softman.tasks.catalogue import (

@@ -6,7 +6,8 @@ from typing import Any
 from softman import wiring
 from softman.errors import SoftmanError
 from softman.log import get_logger
-from softman.model import Kind, Link, LinkProgress, LinkState, RepositoryName
+from softman.model import Link, LinkProgress, LinkState
+from softman.names import Kind, RepositoryName
 from softman.tasks.catalogue import (
     CREATE_REPOSITORY,
     PROVISION,

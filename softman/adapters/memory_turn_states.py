@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from softman.adapters.ports import Lease
 from softman.adapters.turn_states import MAX_STRANGERS
-from softman.model import Failure, RepositoryName, Stranger
+from softman.model import Failure, Stranger
+from softman.names import RepositoryName
 
 
 class MemoryTurnStates:

@@ -13,7 +13,8 @@ from softman.adapters.vault_layout import (
     signing_path,
 )
 from softman.errors import Conflict, Forbidden
-from softman.model import Owner, RegistryRecord, RepositoryName
+from softman.model import RegistryRecord
+from softman.names import Owner, RepositoryName
 
 
 @dataclass(frozen=True, slots=True)

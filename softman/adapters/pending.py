@@ -18,7 +18,8 @@ from softman.adapters.errormap import translated
 from softman.adapters.ports import Lease
 from softman.adapters.redis_client import REDIS_TABLE, key_name, to_bytes, to_text
 from softman.errors import Busy
-from softman.model import Backlog, Everything, Keys, RepositoryName, Scope
+from softman.model import Backlog, Everything, Keys, Scope
+from softman.names import RepositoryName
 
 _T = TypeVar("_T")
 _Arguments = Sequence[bytes | str | int]

@@ -18,15 +18,14 @@ from softman.model import (
     Fate,
     Keys,
     LinkProgress,
-    Owner,
     Refusal,
     RegistryRecord,
-    RepositoryName,
     Scope,
     Stranger,
     SyncProgress,
     SyncReport,
 )
+from softman.names import Owner, RepositoryName
 
 SMALL: Final = 128 * 1024
 """The most bytes of an object that ``BucketReader.read_small`` reads."""

@@ -23,7 +23,8 @@ import redis
 
 from softman.adapters.errormap import translated
 from softman.adapters.redis_client import REDIS_TABLE, key_name, to_bytes, to_text
-from softman.model import Link, LinkProgress, LinkState, Refusal, RepositoryName, SyncProgress, SyncReport
+from softman.model import Link, LinkProgress, LinkState, Refusal, SyncProgress, SyncReport
+from softman.names import RepositoryName
 
 KEEP_DAYS = 90
 MAX_REFUSALS = 10_000

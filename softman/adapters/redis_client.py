@@ -12,7 +12,7 @@ from redis.retry import Retry
 
 from softman.adapters.errormap import Meaning, Table
 from softman.errors import Forbidden, InvalidInput, ServiceUnavailable
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 
 TIMEOUT_SECONDS = 5.0
 RETRIES = 3

@@ -6,7 +6,8 @@ from softman.adapters.vault_layout import REPOSITORIES, decode_record, encode_re
 from softman.adapters.vault_session import VaultSession
 from softman.errors import Conflict, InvalidInput
 from softman.log import get_logger
-from softman.model import RegistryRecord, RepositoryName
+from softman.model import RegistryRecord
+from softman.names import RepositoryName
 from softman.settings import VaultSettings
 
 _log = get_logger(__name__)

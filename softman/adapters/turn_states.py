@@ -19,7 +19,8 @@ import redis
 from softman.adapters.errormap import translated
 from softman.adapters.ports import Lease
 from softman.adapters.redis_client import REDIS_TABLE, key_name, to_bytes, to_text
-from softman.model import Failure, RepositoryName, Stranger
+from softman.model import Failure, Stranger
+from softman.names import RepositoryName
 
 KEEP_DAYS = 90
 MAX_STRANGERS = 100

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from softman.adapters.vault_layout import check_values, owner_path, signing_path
 from softman.adapters.vault_session import VaultSession
 from softman.errors import Conflict, NotFound
-from softman.model import Owner, RepositoryName
+from softman.names import Owner, RepositoryName
 from softman.settings import VaultSettings
 
 WRITE_ATTEMPTS = 3

@@ -10,16 +10,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from softman.errors import Corrupt, InvalidInput
-from softman.model import (
-    Kind,
-    Owner,
-    Quotas,
-    RegistryRecord,
-    RepositoryName,
-    State,
-    check_label,
-    check_subject,
-)
+from softman.model import Quotas, RegistryRecord, State
+from softman.names import Kind, Owner, RepositoryName, check_label, check_subject
 
 RECORD_SCHEMA = 1
 """The schema of records that is written. Fields may be added to a schema; a change of meaning gets a new one."""

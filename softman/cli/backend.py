@@ -11,7 +11,7 @@ from softman.cli.places import running_stack
 from softman.cli.sender import Request, send
 from softman.cvmfs.reader import RepositoryReader
 from softman.errors import NotFound
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from softman.services.deadletters import DeadLetterOffice
 from softman.services.status import Status
 from softman.settings import Settings, configured, load_settings

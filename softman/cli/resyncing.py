@@ -11,7 +11,8 @@ from softman.cli.output import Output, printable, size, warn
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.syncing import progress_in_words
 from softman.cli.waiting import Resync, answer_of, asked, wait_option
-from softman.model import PUBLISHED_PREFIX, Part, RepositoryName, SyncProgress, SyncReport
+from softman.model import PUBLISHED_PREFIX, Part, SyncProgress, SyncReport
+from softman.names import RepositoryName
 from softman.services.status import Status
 from softman.tasks.catalogue import PLAN, RESYNC
 

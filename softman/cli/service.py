@@ -6,7 +6,8 @@ from softman.cli.output import Output, size, warn, when
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.syncing import backlog_in_words, progress_in_words, sync_in_words
 from softman.cli.waiting import Chain, asked, links_of, wait_option
-from softman.model import Backlog, Kind, LinkState, Owner, RepositoryName, RepositoryStatus
+from softman.model import Backlog, LinkState, RepositoryStatus
+from softman.names import Kind, Owner, RepositoryName
 from softman.tasks.catalogue import PROVISION
 
 _REFUSALS = 10

@@ -11,7 +11,7 @@ from softman.cli.output import Output
 
 if TYPE_CHECKING:
     from softman.cli.backend import Backend
-    from softman.model import RepositoryName
+    from softman.names import RepositoryName
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -61,7 +61,7 @@ class Session:
         Raises:
             InvalidInput: no repository can be called so.
         """
-        from softman.model import RepositoryName  # noqa: PLC0415 - local storage does without
+        from softman.names import RepositoryName  # noqa: PLC0415 - local storage does without
 
         return RepositoryName.parse(text if "." in text else f"{text}.{self.backend.settings.domain}")
 

@@ -10,7 +10,7 @@ from softman.cli.output import Output
 from softman.cli.places import is_running, running_stack, stack_directory
 from softman.cli.session import Session, common_options, pass_session
 from softman.errors import Busy, NotFound
-from softman.model import check_label
+from softman.names import check_label
 from softman.standalone.packages import ensure_packages
 from softman.standalone.stack import Options, Stack
 

@@ -11,7 +11,8 @@ from softman.cli.output import Output
 from softman.cli.sender import Request
 from softman.cli.session import looks
 from softman.errors import NotFound, PermanentError
-from softman.model import Link, LinkProgress, LinkState, RepositoryName, SyncProgress
+from softman.model import Link, LinkProgress, LinkState, SyncProgress
+from softman.names import RepositoryName
 from softman.services.status import Status
 from softman.tasks.catalogue import RESYNC
 

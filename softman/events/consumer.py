@@ -26,7 +26,7 @@ from softman.errors import Forbidden, MalformedMessage, TransientError
 from softman.events.intake import Folder
 from softman.events.messages import parse_notification
 from softman.log import get_logger
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from softman.settings import EventSettings
 from softman.tasks.queues import declare_all, events_queue
 

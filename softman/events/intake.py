@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from softman.errors import InvalidInput
 from softman.events.messages import Change, ObjectEvent
-from softman.model import PUBLISHED_PREFIX, RepositoryName
+from softman.model import PUBLISHED_PREFIX
+from softman.names import RepositoryName
 
 MAX_STRANGERS = 100
 """Different bucket names that are remembered for the log."""

@@ -4,7 +4,8 @@ import time
 from typing import Final
 
 from softman.adapters.ports import Lease, PendingKeys
-from softman.model import Keys, RepositoryName
+from softman.model import Keys
+from softman.names import RepositoryName
 
 _EVERY: Final = 1.0
 """Seconds between two questions whether keys wait."""

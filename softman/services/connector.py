@@ -1,7 +1,7 @@
 """Connecting buckets: the work of the ``connector`` pool, with a credential of its own (decision 3)."""
 
 from softman.adapters.ports import BucketConnector
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 
 
 class Connector:

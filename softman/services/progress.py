@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from softman.adapters.ports import Records
 from softman.errors import SoftmanError
-from softman.model import RepositoryName, SyncProgress
+from softman.model import SyncProgress
+from softman.names import RepositoryName
 from softman.services.publication import Tally
 
 _EVERY = 2.0

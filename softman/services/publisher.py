@@ -18,7 +18,8 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging, new_transaction_id
 from softman.cvmfs.transaction import Balance
 from softman.errors import Busy, NotFound, PermanentError, ServiceUnavailable
-from softman.model import Base, Everything, Keys, Part, RegistryRecord, RepositoryName, Scope, State, Turn
+from softman.model import Base, Everything, Keys, Part, RegistryRecord, Scope, State, Turn
+from softman.names import RepositoryName
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.arrivals import Arrivals
 from softman.services.keeper import LeaseKeeper

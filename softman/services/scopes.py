@@ -11,16 +11,8 @@ from softman.adapters.ports import BucketReader, Records
 from softman.cvmfs.snapshot import Snapshot
 from softman.errors import Forbidden
 from softman.log import get_logger
-from softman.model import (
-    PUBLISHED_PREFIX,
-    Keys,
-    Part,
-    Refusal,
-    RegistryRecord,
-    RepositoryName,
-    Scope,
-    SyncReport,
-)
+from softman.model import PUBLISHED_PREFIX, Keys, Part, Refusal, RegistryRecord, Scope, SyncReport
+from softman.names import RepositoryName
 from softman.services.arrivals import Arrivals
 from softman.services.bucket_rules import read_rules
 from softman.services.configuration import CONFIGURATION_KEY

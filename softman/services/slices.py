@@ -14,7 +14,8 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.transaction import Balance, Transaction
 from softman.errors import Conflict, ServiceUnavailable
-from softman.model import Base, CommitRequest, Quotas, RepositoryName, SyncReport
+from softman.model import Base, CommitRequest, Quotas, SyncReport
+from softman.names import RepositoryName
 from softman.services.allowance import Allowance
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.keeper import LeaseKeeper

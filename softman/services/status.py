@@ -7,17 +7,8 @@ from softman.adapters.ports import Clockwork, PendingKeys, Records, Registry, Tu
 from softman.cvmfs.errors import CvmfsError
 from softman.cvmfs.reader import RepositoryReader
 from softman.errors import NotFound, SoftmanError
-from softman.model import (
-    Backlog,
-    Failure,
-    Refusal,
-    RegistryRecord,
-    RepositoryName,
-    RepositoryStatus,
-    SyncProgress,
-    SyncReport,
-    Usage,
-)
+from softman.model import Backlog, Failure, Refusal, RegistryRecord, RepositoryStatus, SyncProgress, SyncReport, Usage
+from softman.names import RepositoryName
 
 BEAT_SECONDS = 60.0
 """So long after the last sign of life of any beat one is missed."""

@@ -11,16 +11,8 @@ from softman.cvmfs.format.keys import GatewayKey, RepositoryKeys, generate_gatew
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.repository import Limits, Repository
 from softman.errors import CandidateRefused, Conflict, Corrupt, InvalidInput, NameTaken, NotFound
-from softman.model import (
-    Base,
-    CommitAnswer,
-    CommitRequest,
-    Kind,
-    Owner,
-    RegistryRecord,
-    RepositoryName,
-    State,
-)
+from softman.model import Base, CommitAnswer, CommitRequest, RegistryRecord, State
+from softman.names import Kind, Owner, RepositoryName
 from softman.services.configuration import parse_configuration
 from softman.services.proof import check_signature
 from softman.services.translate import cvmfs_errors

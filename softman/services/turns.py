@@ -14,7 +14,8 @@ from typing import Protocol
 from softman.adapters.ports import Lease, PendingKeys, Registry, TurnStates
 from softman.errors import NotFound, PermanentError, SoftmanError
 from softman.log import get_logger
-from softman.model import Failure, Part, RepositoryName, Scope, Stranger, Turn
+from softman.model import Failure, Part, Scope, Stranger, Turn
+from softman.names import RepositoryName
 from softman.services.keeper import LeaseKeeper
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 900.0

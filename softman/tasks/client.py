@@ -13,7 +13,8 @@ from celery import Celery, states
 from kombu.utils.uuid import uuid
 
 from softman.errors import CandidateRefused, InvalidInput, ServiceUnavailable
-from softman.model import CommitAnswer, CommitRequest, RepositoryName
+from softman.model import CommitAnswer, CommitRequest
+from softman.names import RepositoryName
 from softman.settings import Settings
 from softman.tasks.catalogue import COMMIT_REVISION, DEAD, PROVISIONING_CHAIN, TaskSpec
 from softman.tasks.config import celery_settings

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from softman import wiring
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from tests.compat.conftest import StockClient, Swissknife
 from tests.support.site import Site
 

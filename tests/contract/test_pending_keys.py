@@ -12,12 +12,13 @@ import pytest
 import redis
 
 from softman.adapters import pending_scripts
-from softman.adapters.memory import MemoryPendingKeys
+from softman.adapters.memory_pending import MemoryPendingKeys
 from softman.adapters.pending import RedisPendingKeys
 from softman.adapters.ports import Lease, PendingKeys
 from softman.adapters.redis_client import key_name, redis_client
 from softman.errors import Busy, Forbidden, InvalidInput, ServiceUnavailable
-from softman.model import Backlog, Everything, Keys, RepositoryName, Scope
+from softman.model import Backlog, Everything, Keys, Scope
+from softman.names import RepositoryName
 from softman.standalone.stack import Stack
 
 DEADLINE = 60.0

@@ -11,7 +11,8 @@ from softman.adapters.ports import Records
 from softman.adapters.records import MAX_REFUSALS, MAX_REPORTED, MAX_REPORTS, MAX_TEXT, RedisRecords
 from softman.adapters.redis_client import key_name, redis_client
 from softman.errors import ServiceUnavailable
-from softman.model import Link, LinkProgress, LinkState, Refusal, RepositoryName, SyncReport
+from softman.model import Link, LinkProgress, LinkState, Refusal, SyncReport
+from softman.names import RepositoryName
 from softman.standalone.stack import Stack
 
 ODD_KEYS = ("", "cvmfs/\x00", "cvmfs/new\nline", "cvmfs/\u00fc\U0001f600", "cvmfs/\ud800")

@@ -6,7 +6,8 @@ from softman.adapters.memory import MemoryRecords
 from softman.adapters.ports import Records
 from softman.adapters.records import PROGRESS_SECONDS, RedisRecords
 from softman.adapters.redis_client import key_name, redis_client
-from softman.model import Refusal, RepositoryName, SyncProgress
+from softman.model import Refusal, SyncProgress
+from softman.names import RepositoryName
 from softman.services.progress import ProgressRecorder
 from softman.services.publication import Tally
 from softman.standalone.stack import Stack

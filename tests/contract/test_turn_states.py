@@ -8,7 +8,8 @@ from softman.adapters.memory_turn_states import MemoryTurnStates
 from softman.adapters.ports import TurnStates
 from softman.adapters.redis_client import redis_client
 from softman.adapters.turn_states import MAX_STRANGERS, RedisTurnStates
-from softman.model import Failure, RepositoryName, Stranger
+from softman.model import Failure, Stranger
+from softman.names import RepositoryName
 from softman.standalone.process import wait_until
 from softman.standalone.stack import Stack
 

@@ -9,7 +9,8 @@ import pytest
 
 from softman.adapters.s3_connector import S3Connector
 from softman.errors import NotFound
-from softman.model import Link, LinkState, RepositoryName
+from softman.model import Link, LinkState
+from softman.names import RepositoryName
 from softman.tasks.catalogue import RECONCILE_REPOSITORY, TASK_QUEUES
 from softman.tasks.client import TaskSender, client_app
 from tests.support.site import SECONDS, Site

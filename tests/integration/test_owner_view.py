@@ -16,7 +16,7 @@ from softman.cli.backend import ServiceBackend
 from softman.cli.main import run
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.repository import Repository
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from softman.tasks.client import client_app
 from tests.support.site import SECONDS, Site
 

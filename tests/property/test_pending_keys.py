@@ -9,10 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from softman.adapters.memory import MemoryPendingKeys
+from softman.adapters.memory_pending import MemoryPendingKeys
 from softman.adapters.ports import Lease
 from softman.errors import Busy
-from softman.model import Everything, Keys, RepositoryName, Scope
+from softman.model import Everything, Keys, Scope
+from softman.names import RepositoryName
 
 NAME = RepositoryName("alice", "example.org")
 LEASE_SECONDS = 10.0

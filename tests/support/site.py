@@ -16,7 +16,8 @@ from softman.adapters.s3_client import S3Access
 from softman.cli.demo.bucket import UserBucket
 from softman.cli.demo.canary import Canary
 from softman.cvmfs.reader import RepositoryReader
-from softman.model import Link, LinkState, RepositoryName, RepositoryStatus
+from softman.model import Link, LinkState, RepositoryStatus
+from softman.names import RepositoryName
 from softman.services.status import Status
 from softman.standalone.process import base_environment, wait_until
 from softman.standalone.processes import WORKERS

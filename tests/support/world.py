@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from softman.adapters.memory import MemoryBuckets, MemoryPendingKeys, MemoryRecords
+from softman.adapters.memory import MemoryBuckets, MemoryRecords
+from softman.adapters.memory_pending import MemoryPendingKeys
 from softman.adapters.memory_vault import MemoryKeyVault, MemoryRegistry, MemoryVault
 from softman.adapters.vault_layout import Role
 from softman.cvmfs.format.keys import RepositoryKeys
@@ -13,7 +14,8 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
-from softman.model import CommitAnswer, CommitRequest, Kind, RepositoryName, Turn
+from softman.model import CommitAnswer, CommitRequest, Turn
+from softman.names import Kind, RepositoryName
 from softman.services.publisher import Publisher, TurnLimits
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softman.errors import InvalidInput
-from softman.model import (
+from softman.names import (
     MAX_REPOSITORY_NAME,
     MIN_LABEL,
     Kind,

@@ -8,7 +8,7 @@ from softman import wiring
 from softman.adapters.s3_store import S3Store
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import InvalidInput
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from softman.settings import Settings, load_settings
 
 KEYS = {"access_key": "key", "secret_key": "secret"}

@@ -18,7 +18,7 @@ from softman.cli.waiting import Chain, links_of
 from softman.cvmfs.errors import PathError
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.snapshot import Snapshot
-from softman.model import Kind, RepositoryName
+from softman.names import Kind, RepositoryName
 from softman.standalone.stack import Stack
 from softman.tasks.catalogue import PROVISION, RECONCILE
 

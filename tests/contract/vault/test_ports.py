@@ -13,7 +13,8 @@ from softman.adapters.vault import VaultKeys
 from softman.adapters.vault_layout import Role, owner_path
 from softman.adapters.vault_session import VaultSession
 from softman.errors import Conflict, Forbidden, InvalidInput
-from softman.model import Kind, Owner, Quotas, RegistryRecord, RepositoryName, State
+from softman.model import Quotas, RegistryRecord, State
+from softman.names import Kind, Owner, RepositoryName
 
 ALICE = RepositoryName("alice", "example.org")
 BIOTEAM = RepositoryName("bioteam", "example.org")

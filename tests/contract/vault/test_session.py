@@ -26,7 +26,8 @@ from softman.adapters.vault_session import VaultSession
 from softman.adapters.vault_setup import TOKEN_MAX_TTL, TOKEN_TTL, set_up_vault
 from softman.errors import Conflict, Corrupt, Forbidden, InvalidInput, NotFound, PermanentError, ServiceUnavailable
 from softman.log import configure_logging
-from softman.model import Owner, RegistryRecord, RepositoryName
+from softman.model import RegistryRecord
+from softman.names import Owner, RepositoryName
 from softman.settings import VaultCredential, VaultSettings
 from softman.standalone.vault_standin.api import StandIn
 from softman.standalone.vault_standin.server import StandInServer

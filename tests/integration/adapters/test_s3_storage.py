@@ -27,7 +27,7 @@ from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.transaction import Transaction
 from softman.errors import ServiceUnavailable
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from softman.settings import Settings, load_settings
 from softman.standalone.stack import Stack
 from tests.support.bucket_storage import BucketStorage

@@ -9,7 +9,8 @@ import sys
 
 from softman import wiring
 from softman.errors import SoftmanError
-from softman.model import CommitAnswer, CommitRequest, RepositoryName
+from softman.model import CommitAnswer, CommitRequest
+from softman.names import RepositoryName
 from softman.settings import load_settings
 from softman.tasks.client import CeleryCommitDoor, client_app
 

@@ -7,7 +7,7 @@ from typing import Any
 import amqp
 import pytest
 
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from softman.tasks.catalogue import DEAD, EVENTS, PUBLISH_CHANGES, PUBLISHER
 from softman.tasks.queues import REASON_HEADER
 from softman.wiring import pending, turn_states

@@ -17,7 +17,8 @@ from softman import wiring
 from softman.adapters.s3_client import S3Access
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.store.http import HttpStore
-from softman.model import LinkState, RepositoryName
+from softman.model import LinkState
+from softman.names import RepositoryName
 from softman.standalone.process import Identity
 from softman.standalone.record import load_record
 from softman.standalone.stack import Options, Stack

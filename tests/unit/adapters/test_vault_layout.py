@@ -13,7 +13,8 @@ from softman.adapters.vault_layout import (
     signing_path,
 )
 from softman.errors import Corrupt, InvalidInput
-from softman.model import Kind, Owner, Quotas, RegistryRecord, RepositoryName, State
+from softman.model import Quotas, RegistryRecord, State
+from softman.names import Kind, Owner, RepositoryName
 
 ALICE = RepositoryName("alice", "example.org")
 RECORD = RegistryRecord(

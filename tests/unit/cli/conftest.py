@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from softman.adapters.memory import MemoryPendingKeys, MemoryRecords
+from softman.adapters.memory import MemoryRecords
 from softman.adapters.memory_clockwork import MemoryClockwork
 from softman.adapters.memory_letters import MemoryDeadLetters
+from softman.adapters.memory_pending import MemoryPendingKeys
 from softman.adapters.memory_turn_states import MemoryTurnStates
 from softman.adapters.memory_vault import MemoryRegistry
 from softman.cli.main import run
@@ -21,7 +22,8 @@ from softman.cli.sender import Request
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import NotFound
-from softman.model import Owner, RegistryRecord, RepositoryName, State
+from softman.model import RegistryRecord, State
+from softman.names import Owner, RepositoryName
 from softman.services.deadletters import DeadLetterOffice
 from softman.services.status import Status
 from softman.settings import Settings

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from softman.model import Failure, RepositoryName, Stranger
+from softman.model import Failure, Stranger
+from softman.names import RepositoryName
 
 
 def test_nothing_is_said_when_all_is_well(softman: Any) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softman.cli.output import Output, printable, size, to_json, when
-from softman.model import Kind, Owner, RepositoryName
+from softman.names import Kind, Owner, RepositoryName
 
 
 class _Terminal(io.StringIO):

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from softman.errors import Busy
-from softman.model import Everything, Failure, Refusal, RepositoryName, SyncReport
+from softman.model import Everything, Failure, Refusal, SyncReport
+from softman.names import RepositoryName
 from softman.tasks.catalogue import TaskSpec
 
 BASIC = RepositoryName("basic", "example.org")

@@ -8,8 +8,9 @@ import pytest
 
 from softman.cli.sender import Request
 from softman.errors import NameTaken
-from softman.model import Link, LinkProgress, LinkState, RepositoryName, SyncProgress, SyncReport
+from softman.model import Link, LinkProgress, LinkState, SyncProgress, SyncReport
 from softman.model import Refusal as Refused
+from softman.names import RepositoryName
 from softman.tasks.catalogue import TaskSpec
 
 Softman = Callable[..., Any]

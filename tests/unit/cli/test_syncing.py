@@ -7,7 +7,8 @@ import pytest
 
 from softman.cli.comparing import changed_aspects
 from softman.cvmfs.diff import Changed, aspects
-from softman.model import Everything, Keys, Refusal, RepositoryName, SyncReport
+from softman.model import Everything, Keys, Refusal, SyncReport
+from softman.names import RepositoryName
 
 BASIC = RepositoryName("basic", "example.org")
 

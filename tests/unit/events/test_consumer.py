@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from softman.adapters.memory import MemoryPendingKeys
+from softman.adapters.memory_pending import MemoryPendingKeys
 from softman.errors import ServiceUnavailable
 from softman.events.consumer import Dispatcher
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 
 ALICE, BOB = RepositoryName("alice", "example.org"), RepositoryName("bob", "example.org")
 CHANGES = {ALICE: frozenset({"cvmfs/a"}), BOB: frozenset({"cvmfs/b"})}

@@ -2,7 +2,7 @@
 
 from softman.events.intake import MAX_STRANGERS, Folder
 from softman.events.messages import Change, ObjectEvent
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 
 
 def _event(bucket: str, key: str, change: Change = Change.CREATED) -> ObjectEvent:

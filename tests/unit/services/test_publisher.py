@@ -6,7 +6,8 @@ import pytest
 
 from softman.cvmfs.format.keys import GatewayKey
 from softman.errors import Busy, CandidateRefused, Conflict, Forbidden, NotFound, ServiceUnavailable
-from softman.model import Base, CommitAnswer, CommitRequest, RepositoryName
+from softman.model import Base, CommitAnswer, CommitRequest
+from softman.names import RepositoryName
 from softman.services.mapping import SOURCE_XATTR
 from softman.services.proof import signed
 from softman.services.sync import SliceLimits

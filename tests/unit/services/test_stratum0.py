@@ -8,7 +8,8 @@ from softman.adapters.memory_vault import MemoryKeyVault, MemoryRegistry
 from softman.adapters.vault_layout import Role
 from softman.cvmfs.format.whitelist import WHITELIST_NAME
 from softman.errors import CandidateRefused, Corrupt, InvalidInput, NameTaken, NotFound
-from softman.model import Base, CommitRequest, Kind, RepositoryName, State
+from softman.model import Base, CommitRequest, State
+from softman.names import Kind, RepositoryName
 from tests.support.world import World
 
 ALICE = RepositoryName("alice", "example.org")

@@ -14,7 +14,8 @@ from softman.adapters.vault_layout import Role
 from softman.cvmfs.format.keys import GatewayKey
 from softman.cvmfs.transaction import Transaction
 from softman.errors import CandidateRefused, ServiceUnavailable
-from softman.model import Base, CommitRequest, Part, Quotas, RegistryRecord, RepositoryName
+from softman.model import Base, CommitRequest, Part, Quotas, RegistryRecord
+from softman.names import RepositoryName
 from softman.services.configuration import CONFIGURATION_KEY
 from softman.services.preview import Action
 from softman.services.proof import signed

@@ -8,7 +8,8 @@ from softman.adapters.memory_turn_states import MemoryTurnStates
 from softman.adapters.memory_vault import MemoryRegistry
 from softman.adapters.vault_layout import Role
 from softman.errors import CandidateRefused, Forbidden, NotFound
-from softman.model import CommitRequest, Failure, RepositoryName, Stranger
+from softman.model import CommitRequest, Failure, Stranger
+from softman.names import RepositoryName
 from softman.services.turns import FIRST_PAUSE, LONGEST_PAUSE, KeysOnly, Turns
 from tests.support.world import World
 

@@ -9,7 +9,7 @@ import pytest
 from softman import wiring
 from softman.adapters.memory import MemoryRecords
 from softman.log import clear_context
-from softman.model import RepositoryName
+from softman.names import RepositoryName
 from softman.tasks.catalogue import TaskSpec
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from softman.errors import InvalidInput
-from softman.model import Kind, RepositoryName
+from softman.names import Kind, RepositoryName
 from workers.arguments import MAX_TEXT, Signature
 
 

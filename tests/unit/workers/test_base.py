@@ -11,7 +11,8 @@ from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from softman import wiring
 from softman.adapters.memory import MemoryRecords
 from softman.errors import InvalidInput, NotFound, Outage, ServiceUnavailable
-from softman.model import Link, LinkProgress, LinkState, RepositoryName
+from softman.model import Link, LinkProgress, LinkState
+from softman.names import RepositoryName
 from softman.tasks.catalogue import BULK, PUBLISHER, STRATUM0, TaskSpec
 from workers import base
 from workers.base import OUTAGE_DELAY, delay_before, task

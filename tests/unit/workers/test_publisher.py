@@ -9,7 +9,8 @@ import pytest
 
 from softman.adapters.memory import MemoryRecords
 from softman.errors import InvalidInput, ServiceUnavailable
-from softman.model import Link, LinkProgress, LinkState, Part, RepositoryName, Turn
+from softman.model import Link, LinkProgress, LinkState, Part, Turn
+from softman.names import RepositoryName
 from softman.services.preview import Action, PlannedStep
 from softman.settings import Settings
 from softman.tasks.catalogue import (

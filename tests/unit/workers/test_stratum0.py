@@ -6,7 +6,8 @@ import pytest
 
 from softman import wiring
 from softman.adapters.memory import MemoryRecords
-from softman.model import Kind, Link, LinkProgress, LinkState, Owner, RegistryRecord, RepositoryName
+from softman.model import Link, LinkProgress, LinkState, RegistryRecord
+from softman.names import Kind, Owner, RepositoryName
 from workers.stratum0 import (
     QUIET_AFTER_FAILURE_SECONDS,
     QUIET_SECONDS,
