@@ -42,6 +42,7 @@ from softman.tasks.queues import declare_all
 
 _SUPERVISOR = "supervisor"
 _LOGS = "log"
+_GIVE_UP_SECONDS = 15.0
 _SERVICE_USERS = {"reader": READER, "connector": CONNECTOR}
 
 
@@ -169,7 +170,7 @@ class Stack:
                 self._ports.release(port)
             wait_ready(self, process_specs(listener), listener, seconds=seconds)
         except BaseException:
-            self.stop_workers(grace=0)
+            self.stop_workers(grace=_GIVE_UP_SECONDS)  # not killed: it may be about to start one that nobody knows yet
             raise
 
     def _spawn_supervisor(self) -> None:

@@ -42,21 +42,25 @@ def failing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExce
     return install
 
 
-def test_the_commands_of_the_first_release_are_there() -> None:
+def test_these_commands_are_there() -> None:
     assert COMMANDS == [
         "cat",
         "dead",
         "demo",
+        "diff",
         "down",
         "env",
         "get",
         "key",
         "log",
         "ls",
+        "pending",
+        "refused",
         "repo",
         "request",
         "resync",
         "status",
+        "syncs",
         "up",
     ]
 
