@@ -48,6 +48,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def patient_users(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users of the site try long enough to see the object gateway back, which crashes now and then (``restarter``)."""
+    if "site" in request.fixturenames:
+        monkeypatch.setattr("softman.adapters.s3_client.ATTEMPTS", 10)
+
+
+@pytest.fixture(autouse=True)
 def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unit tests open no socket to anybody; pairs within the process are fine."""
     if not request.node.path.is_relative_to(_UNIT):
