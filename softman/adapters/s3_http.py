@@ -88,9 +88,9 @@ def answer_error(status: int, body: bytes, operation: str) -> boto.ClientError:
     found = _CODE.search(body)
     code = (found.group(1) or found.group(2)).decode() if found else str(status)
     answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return boto.ClientError(answer, operation)  # type: ignore[arg-type]
+    return boto.ClientError(answer, operation)  # type: ignore[arg-type]  # boto3 knows its shape only
 
 
 def pause(attempt: int) -> float:
     """Seconds to wait after a try that failed, the first being 1."""
-    return random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2**attempt))  # noqa: S311
+    return random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2**attempt))  # noqa: S311 - jitter

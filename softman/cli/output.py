@@ -52,10 +52,10 @@ class Output:
                 sys.stdout.write("\t".join(_one_cell(cell) for cell in row) + "\n")
             return
         # Here, because it takes longer to import than most commands run.
-        from rich import box  # noqa: PLC0415
-        from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich import box  # noqa: PLC0415 - slow to import
+        from rich.console import Console  # noqa: PLC0415 - slow to import
+        from rich.table import Table  # noqa: PLC0415 - slow to import
+        from rich.text import Text  # noqa: PLC0415 - slow to import
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:

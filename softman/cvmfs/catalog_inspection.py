@@ -147,7 +147,7 @@ class CatalogInspection:
             raise CandidateRejected(f"{self._where()} is damaged: {_shown(problem[0] if problem else 'no answer')}")
 
     def _schema(self, database: str) -> Iterator[str]:
-        for kind, name, sql in self._db.execute(f"SELECT type, name, sql FROM {database}.sqlite_master"):  # noqa: S608
+        for kind, name, sql in self._db.execute(f"SELECT type, name, sql FROM {database}.sqlite_master"):  # noqa: S608 - names of ours
             if sql is not None or not _text(name).startswith("sqlite_autoindex_") or _text(kind) != "index":
                 yield _normal(_text(sql))
 
@@ -333,7 +333,7 @@ class CatalogInspection:
         names: list[bytes] = []
         wanted, length, root = key, len(self._path), path_hash(self._path)
         while key != root and key not in self._paths:
-            sql = f"SELECT parent_1, parent_2, name FROM {database}.catalog WHERE md5path_1=? AND md5path_2=?"  # noqa: S608
+            sql = f"SELECT parent_1, parent_2, name FROM {database}.catalog WHERE md5path_1=? AND md5path_2=?"  # noqa: S608 - names of ours
             row = self._db.execute(sql, key).fetchone()
             if row is None or length > MAX_PATH:
                 raise CandidateRejected("an entry has no way to the root")

@@ -29,22 +29,22 @@ _NO_DIRECTORY = f"flags & {1 | (Flag.NESTED_MOUNTPOINT | Flag.BIND_MOUNTPOINT).v
 
 _CHUNKS = "SELECT md5path_1, md5path_2, offset, size, hash FROM {}.chunks"
 CHANGED_CHUNKS: Final = (
-    f"SELECT md5path_1, md5path_2 FROM ({_CHUNKS.format('main')} EXCEPT {_CHUNKS.format('base')}) UNION "  # noqa: S608
+    f"SELECT md5path_1, md5path_2 FROM ({_CHUNKS.format('main')} EXCEPT {_CHUNKS.format('base')}) UNION "  # noqa: S608 - columns of ours
     f"SELECT md5path_1, md5path_2 FROM ({_CHUNKS.format('base')} EXCEPT {_CHUNKS.format('main')})"
 )
 """The keys of the files whose chunks differ."""
 
 _BY_ROWID = (
     f"""CREATE TEMP TABLE new_rows AS SELECT {NEW}, o.rowid AS old_rowid
-    FROM main.catalog n LEFT JOIN base.catalog o ON o.rowid=n.rowid WHERE ({NEW}) IS NOT ({OLD}) LIMIT :most""",  # noqa: S608
+    FROM main.catalog n LEFT JOIN base.catalog o ON o.rowid=n.rowid WHERE ({NEW}) IS NOT ({OLD}) LIMIT :most""",  # noqa: S608 - columns of ours
     f"""CREATE TEMP TABLE old_rows AS SELECT {OLD} FROM base.catalog o
     WHERE o.rowid IN (SELECT old_rowid FROM temp.new_rows)
     UNION ALL SELECT * FROM (SELECT {OLD} FROM base.catalog o
-    WHERE NOT EXISTS (SELECT 1 FROM main.catalog n WHERE n.rowid=o.rowid) LIMIT :most)""",  # noqa: S608
+    WHERE NOT EXISTS (SELECT 1 FROM main.catalog n WHERE n.rowid=o.rowid) LIMIT :most)""",  # noqa: S608 - columns of ours
 )
 _BY_KEY = (
     f"""CREATE TEMP TABLE same AS SELECT n.rowid AS id, n.md5path_1 AS a, n.md5path_2 AS b
-    FROM temp.new_rows n JOIN base.catalog o {JOIN} WHERE ({NEW}) IS ({OLD})""",  # noqa: S608
+    FROM temp.new_rows n JOIN base.catalog o {JOIN} WHERE ({NEW}) IS ({OLD})""",  # noqa: S608 - columns of ours
     "DELETE FROM temp.new_rows WHERE rowid IN (SELECT id FROM temp.same)",
     "DELETE FROM temp.old_rows WHERE (md5path_1, md5path_2) IN (SELECT a, b FROM temp.same)",
     f"CREATE TEMP TABLE changed_chunks AS {CHANGED_CHUNKS}",

@@ -171,7 +171,7 @@ def run_inspection(request: Request, supply: Callable[[Origin, ContentHash], Pat
     work = Path(request.work)
     answer, errors = work / "answer.json", work / "errors.txt"
     questions, theirs = os.pipe()
-    with open(questions, "rb", buffering=0) as asked, answer.open("wb") as out, errors.open("wb") as err:  # noqa: PTH123
+    with open(questions, "rb", buffering=0) as asked, answer.open("wb") as out, errors.open("wb") as err:  # noqa: PTH123 - a descriptor
         try:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_ROOT, request.to_json(), str(theirs)],

@@ -116,11 +116,11 @@ def main(arguments: list[str]) -> int:
     if set(arguments) - {"--install"}:
         return 2
     if "--install" in arguments and (missing := missing_packages()):
-        print(f"setup: installing Debian packages: {' '.join(missing)}", file=sys.stderr)  # noqa: T201
+        print(f"setup: installing Debian packages: {' '.join(missing)}", file=sys.stderr)  # noqa: T201 - a program of its own
     try:
         ensure_packages(install="--install" in arguments)
     except (NotFound, ServiceUnavailable) as exc:
-        print(f"setup: {exc}", file=sys.stderr)  # noqa: T201
+        print(f"setup: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
         return 1
     return 0
 

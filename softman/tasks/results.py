@@ -20,7 +20,7 @@ class ResultBackend(RedisBackend):
         """Store a result; a lost one is logged, and whoever waits for it runs into their own time limit."""
         try:
             return super().store_result(task_id, result, state, *args, **kwargs)
-        except self.connection_errors as exc:  # type: ignore[attr-defined]
+        except self.connection_errors as exc:  # type: ignore[attr-defined]  # not in the stubs
             _log.warning("result is lost", id=task_id, state=state, error=str(exc))
             return result
 

@@ -14,7 +14,8 @@ import pytest
 
 from softman.cli.main import run
 from softman.cvmfs.format.manifest import MANIFEST_NAME, Manifest
-from tests.compat.conftest import StockClient, Swissknife, served
+from tests.compat.conftest import StockClient, Swissknife
+from tests.support.serving import served
 
 NAME = "continued.example.org"
 MARKERS = {b".cvmfscatalog", b".cvmfsautocatalog"}
@@ -114,7 +115,7 @@ def distribution(top: Path) -> None:
 
 def environment(top: Path) -> None:
     """As conda makes them: packages, and environments whose files are hard links to those."""
-    dice = random.Random(3)  # noqa: S311 - test data
+    dice = random.Random(3)
     for package in range(10):
         for number in range(20):
             file = top / "pkgs" / f"p{package}" / "lib" / f"f{number}.so"

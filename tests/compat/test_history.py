@@ -13,8 +13,9 @@ from softman.cvmfs.repository import Repository, Retention, Tagging
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.transaction import Transaction
-from tests.compat.conftest import StockClient, Swissknife, served
+from tests.compat.conftest import StockClient, Swissknife
 from tests.compat.test_written_repositories import now
+from tests.support.serving import served
 
 NAME = "history.example.org"
 NOTHING = Retention(revisions=0, age=None)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from softman.cli.main import run
-from tests.compat.conftest import StockClient, Swissknife, served
+from tests.compat.conftest import StockClient, Swissknife
+from tests.support.serving import served
 
 NAME = "ingest.example.org"
 
@@ -19,7 +20,7 @@ def published(tmp_path: Path) -> Path:
     """A repository with a directory and an archive in it, published twice; gives the storage."""
     source = tmp_path / "source"
     (source / "deep" / "er").mkdir(parents=True)
-    (source / "large").write_bytes(random.Random(6).randbytes(20_000_000))  # noqa: S311 - test data
+    (source / "large").write_bytes(random.Random(6).randbytes(20_000_000))
     (source / "deep" / "text").write_bytes(b"text\n" * 5000)
     (source / "deep" / "same").hardlink_to(source / "deep" / "text")
     (source / "deep" / "er" / "link").symlink_to("../text")

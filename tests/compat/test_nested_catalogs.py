@@ -19,8 +19,9 @@ from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.transaction import Balance, Transaction
-from tests.compat.conftest import StockClient, Swissknife, served
+from tests.compat.conftest import StockClient, Swissknife
 from tests.support.catalogs import stored_catalogs
+from tests.support.serving import served
 
 DATA = Path(__file__).parents[1] / "data" / "cvmfs"
 NAME = "nested.example.org"

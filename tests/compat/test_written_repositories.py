@@ -16,7 +16,8 @@ from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.transaction import Transaction
-from tests.compat.conftest import StockClient, Swissknife, served
+from tests.compat.conftest import StockClient, Swissknife
+from tests.support.serving import served
 
 NAME = "compat.example.org"
 XATTR = b"user.softman.source"

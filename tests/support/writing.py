@@ -132,7 +132,7 @@ def forge_nested(
                 connection.execute(statement)
             database = connection.serialize()
         forged = staging.write_object([database], ObjectKind.CATALOG).hash
-        statements = (f"UPDATE nested_catalogs SET sha1='{forged}', size={len(database)} WHERE path='{place}'",)  # noqa: S608
+        statements = (f"UPDATE nested_catalogs SET sha1='{forged}', size={len(database)} WHERE path='{place}'",)
     return Candidate(candidate.base_revision, candidate.base_root_hash, forged, len(database))
 
 

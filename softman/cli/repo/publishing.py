@@ -150,7 +150,7 @@ def publish_command(
     if message and tag is None:
         raise click.UsageError("--message describes the tag: give --tag, too")
     tagging = Tagging(tag, message)
-    options = _Wishes(**wishes).options()  # type: ignore[arg-type]
+    options = _Wishes(**wishes).options()  # type: ignore[arg-type]  # click checked them
     held.repository.sweep_staging(_ABANDONED)
     started = time.monotonic()
     with (
@@ -224,8 +224,8 @@ def _progress(output: Output) -> Iterator[Report | None]:
         yield None
         return
     # Here, because nobody else needs what takes so long to import.
-    from rich import progress  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
+    from rich import progress  # noqa: PLC0415 - slow to import
+    from rich.console import Console  # noqa: PLC0415 - slow to import
 
     columns = (
         progress.TextColumn("{task.fields[files]} files"),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from softman.cvmfs.errors import FormatError
 
 try:  # CPython's own MD5: three times as fast for a path as OpenSSL's, and there in FIPS mode, too
-    from _md5 import md5 as _md5  # type: ignore[import-not-found]
+    from _md5 import md5 as _md5  # type: ignore[import-not-found]  # has no stubs
 except ImportError:
     _md5 = partial(hashlib.md5, usedforsecurity=False)
 

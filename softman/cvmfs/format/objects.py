@@ -20,7 +20,7 @@ from softman.cvmfs.format.hashes import Bytes
 try:
     from isal import isal_zlib as _isal
 except ImportError:  # no wheel for this processor: everything works, more slowly
-    _isal = None  # type: ignore[assignment]
+    _isal = None  # type: ignore[assignment]  # not on every machine
 
 _engine: Any = zlib if _isal is None else _isal
 _INFLATE_ERRORS: tuple[type[Exception], ...] = (zlib.error, _engine.error)

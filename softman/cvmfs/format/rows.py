@@ -99,7 +99,7 @@ class RowEntry(Entry):
     xattrs: Any = property(lambda entry: decode_xattrs(entry.row[_XATTR]))
     chunks: Any = property(lambda _entry: ())
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Entry:  # type: ignore[misc]
+    def __new__(cls, *args: Any, **kwargs: Any) -> Entry:  # type: ignore[misc]  # an Entry, by intent
         """An ``Entry``, to which ``dataclasses.replace`` comes."""
         return Entry(*args, **kwargs)
 

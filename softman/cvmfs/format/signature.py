@@ -23,7 +23,7 @@ _SEPARATOR = b"--\n"
 _MIN_KEY_BITS = 1024
 _MAX_KEY_BITS = 8192
 # Fixed by the format (a SHA-256 signature is refused by every client), hence no choice of ours.
-_MANIFEST_DIGEST = hashes.SHA1()  # noqa: S303
+_MANIFEST_DIGEST = hashes.SHA1()  # noqa: S303 - the format says so
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ else:
 try:
     from isal import isal_zlib as _gzip
 except ImportError:  # no wheel for this processor
-    _gzip = zlib  # type: ignore[misc]
+    _gzip = zlib  # type: ignore[misc]  # the same functions
 
 MAX_WINDOW: Final = 128 * 1024 * 1024
 """Bytes that xz and zstd may take to look back. ``xz -9`` asks for 65 MiB; ``zstd`` itself takes no more by default."""

@@ -46,7 +46,7 @@ class StandInServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: StandInServer
-    protocol_version: ClassVar[str] = "HTTP/1.1"  # type: ignore[misc]
+    protocol_version: ClassVar[str] = "HTTP/1.1"  # type: ignore[misc]  # the base class has a plain attribute
     server_version = "softman-vault-standin"
     sys_version = ""
     timeout = IDLE_SECONDS

@@ -3,8 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from softman.cvmfs.format.hashes import HashAlgorithm, ObjectKind, hash_bytes
 from softman.cvmfs.store import LocalStore, MemoryStore, ReadableStore, Store
 from softman.cvmfs.store.http import HttpStore
 from tests.support.bucket_storage import BucketStorage
+from tests.support.serving import served
 
 CONTENT = bytes(range(256)) * 5000
 OBJECT = hash_bytes(CONTENT)
@@ -21,11 +20,6 @@ NAME = OBJECT.object_path(ObjectKind.FILE)
 MISSING = hash_bytes(b"missing").object_path(ObjectKind.CHUNK)
 
 OpenReader = Callable[[dict[str, bytes]], ReadableStore]
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_args: object) -> None:
-        """Nothing on the terminal."""
 
 
 @pytest.fixture
@@ -67,16 +61,10 @@ def open_reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open
 
         def serve(files: dict[str, bytes]) -> HttpStore:
             fill(files)
-            return HttpStore([f"http://127.0.0.1:{server.server_port}/"])
+            return HttpStore([f"{url}/"])
 
-        with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path))) as server:
-            thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
-            thread.start()
-            try:
-                yield serve
-            finally:
-                server.shutdown()
-                thread.join()
+        with served(tmp_path) as url:
+            yield serve
 
 
 def test_a_file_is_read_whole_and_in_pieces(open_reader: OpenReader) -> None:

@@ -1,9 +1,8 @@
 """The S3 adapters against a server on loopback that misbehaves as stores and proxies do."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from softman.adapters.s3 import S3Buckets
 from softman.adapters.s3_client import ATTEMPTS, S3Access
 from softman.adapters.s3_connector import S3Connector, Topic
 from softman.errors import Conflict, NotFound, ServiceUnavailable
+from tests.support.serving import serving
 
 ONE_KEY = (
     b"<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated><Contents><Key>cvmfs%2Fa</Key>"
@@ -57,13 +57,8 @@ def script() -> Iterator[Script]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        script.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(Handler) as script.url:
         yield script
-        server.shutdown()
-        thread.join()
 
 
 def test_what_passes_is_tried_again(script: Script) -> None:

@@ -3,9 +3,9 @@
 import gzip
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.store import open_store
 from softman.cvmfs.store.http import HttpStore
 from tests.support.archives import unpack
+from tests.support.serving import served, serving
 
 DATA = Path(__file__).parents[2] / "data" / "cvmfs" / "basic"
 CONTENT = bytes(range(256)) * 4000
@@ -29,9 +30,9 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Server:
-    """A web server on a free loopback port that does what ``answers`` says, the last of them for ever."""
+    """A web server that does what ``answers`` says, the last of them for ever; it ends with ``running``."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, running: ExitStack, *answers: Answer) -> None:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self._answers = list(answers)
         outer = self
@@ -49,32 +50,13 @@ class Server:
             def log_message(self, *_args: object) -> None:
                 """Nothing on the terminal."""
 
-        class Quiet(ThreadingHTTPServer):
-            def handle_error(self, *_args: object) -> None:
-                """A client that hangs up is what some tests are about."""
-
-        self._server = Quiet(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=partial(self._server.serve_forever, poll_interval=0.01))
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self.url = running.enter_context(serving(Handler))
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
-
-    def start(*answers: Answer) -> Server:
-        servers.append(Server(*answers))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    with ExitStack() as running:
+        yield lambda *answers: Server(running, *answers)
 
 
 def status(code: int, **headers: str) -> Answer:
@@ -109,26 +91,15 @@ def quick(*urls: str, attempts: int = 2) -> HttpStore:
 
 def test_a_whole_repository_is_read_over_http(tmp_path: Path) -> None:
     unpack(DATA / "repo.tar.gz", tmp_path)
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_args: object) -> None:
-            """Nothing on the terminal."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path))) as server:
-        thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
-        thread.start()
-        try:
-            store = open_store(f"http://127.0.0.1:{server.server_port}/basic.example.org")
-            key = (DATA / "keys" / "basic.example.org.pub").read_bytes()
-            now = datetime(2026, 11, 22, 10, 36, 48, tzinfo=UTC)
-            with RepositoryReader(store, "basic.example.org", [key], now=lambda: now).snapshot() as snapshot:
-                entries = list(snapshot.walk())
-                sizes = {e.path: sum(map(len, snapshot.read_entry(e))) for e in entries if e.is_file}
-            assert len(entries) == 228
-            assert sizes == {e.path: e.size for e in entries if e.is_file}
-        finally:
-            server.shutdown()
-            thread.join()
+    key = (DATA / "keys" / "basic.example.org.pub").read_bytes()
+    now = datetime(2026, 11, 22, 10, 36, 48, tzinfo=UTC)
+    with served(tmp_path) as url:
+        store = open_store(f"{url}/basic.example.org")
+        with RepositoryReader(store, "basic.example.org", [key], now=lambda: now).snapshot() as snapshot:
+            entries = list(snapshot.walk())
+            sizes = {e.path: sum(map(len, snapshot.read_entry(e))) for e in entries if e.is_file}
+    assert len(entries) == 228
+    assert sizes == {e.path: e.size for e in entries if e.is_file}
 
 
 def test_faults_that_pass_are_tried_again(serve: Callable[..., Server]) -> None:
@@ -144,9 +115,9 @@ def test_a_server_that_keeps_failing_is_unavailable(serve: Callable[..., Server]
     assert len(server.requests) == 2
 
 
-def test_a_server_that_does_not_exist_is_unavailable(serve: Callable[..., Server]) -> None:
-    gone = serve(status(200))
-    gone.close()
+def test_a_server_that_does_not_exist_is_unavailable() -> None:
+    with ExitStack() as running:
+        gone = Server(running, status(200))
     with pytest.raises(StoreUnavailable):
         quick(gone.url).exists(NAME)
 

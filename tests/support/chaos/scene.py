@@ -87,7 +87,7 @@ class Scene:
     def _target(self, name: RepositoryName, seed: int, pause: float) -> Target:
         keys, s3 = self.servers.s3_credentials(name.bucket), self.site.settings.s3
         access = S3Access(self.servers.s3_endpoint, keys.access_key, keys.secret_key, s3.region)
-        chance = Random(f"{seed}:{name.bucket}")  # noqa: S311 - to be repeated
+        chance = Random(f"{seed}:{name.bucket}")
         user = User(access, name.bucket, chance, pause, deletes_many=bool(self.proxies))
         store = HttpStore([f"{self.site.settings.cvmfs.url}/{name}"], attempts=1)
         public_key = wiring.public_key(self.site.settings, name)
@@ -121,7 +121,7 @@ class Scene:
 
 def borrowed(site: Site, seed: int) -> Scene:
     """A scene on a site that others use, too: no proxies, no small disk."""
-    return Scene(site, site.stack, Random(seed))  # noqa: S311 - to be repeated
+    return Scene(site, site.stack, Random(seed))
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def own_scene(seed: int) -> Iterator[Scene]:
         exits.callback(front.stop_workers, grace=0)
         site = Site(front)
         site.wake_topic()
-        yield Scene(site, servers, Random(seed), proxies, disk=disk)  # noqa: S311 - to be repeated
+        yield Scene(site, servers, Random(seed), proxies, disk=disk)
 
 
 def _behind(servers: Stack, proxies: dict[str, Proxy]) -> Stack:

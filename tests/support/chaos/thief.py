@@ -5,22 +5,21 @@ some, and publishes the others again, shuffled and perhaps twice.
 """
 
 import random
-import threading
 from collections import Counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from kombu import Connection, Consumer
 
 from softman.tasks.catalogue import EVENTS
 from softman.tasks.queues import events_queue
+from tests.support.chaos.background import Background
 
 _HAND = 20
 """Messages that are shuffled together."""
 
 
-class Thief:
-    """A context manager; what it has in hand at the end is passed on.
+class Thief(Background):
+    """What it has in hand at the end is passed on.
 
     Args:
         url: the broker.
@@ -30,24 +29,13 @@ class Thief:
     """
 
     def __init__(self, url: str, seed: int, *, dropped: float = 2 / 3, doubled: float = 1 / 2) -> None:
+        super().__init__("thief")
         self._url = url
-        self._random = random.Random(seed)  # noqa: S311 - to be repeated
+        self._random = random.Random(seed)
         self._dropped = dropped
         self._doubled = doubled
         self._hand: list[Any] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="thief", daemon=True)
         self.done: Counter[str] = Counter()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
 
     def _run(self) -> None:
         with Connection(self._url) as connection, connection.channel() as channel:

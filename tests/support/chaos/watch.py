@@ -1,19 +1,17 @@
 """Looks at the manifests of repositories all the time: what was published once must stay part of the history."""
 
-import threading
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from softman.cvmfs.errors import CvmfsError
 from softman.cvmfs.format.manifest import Manifest
+from tests.support.chaos.background import Background
 from tests.support.chaos.scene import Scene
 
 _PAUSE = 0.01
 
 
-class ManifestWatch:
-    """A context manager.
+class ManifestWatch(Background):
+    """Begins and ends with its ``with``.
 
     Attributes:
         seen: by repository, the root hash of every revision that could be read at some time.
@@ -21,21 +19,10 @@ class ManifestWatch:
     """
 
     def __init__(self, scene: Scene) -> None:
+        super().__init__("manifest watch")
         self._files = {str(each.name): scene.repository(each) / ".cvmfspublished" for each in scene.targets}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="manifest watch", daemon=True)
         self.seen: dict[str, dict[int, str]] = {name: {} for name in self._files}
         self.broken: list[str] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
 
     def _run(self) -> None:
         last: dict[str, bytes] = {}

@@ -234,7 +234,7 @@ def test_catalogs_that_nest_in_a_loop_are_refused(
     # The nested catalog is the root catalog of before: hash and signature are right, only the place is not.
     root = Manifest.from_bytes(basic_store.files[".cvmfspublished"]).manifest
     values = f"sha1='{root.root_hash}', size={root.root_size}"
-    sql = f"UPDATE nested_catalogs SET {values} WHERE path='/nested'"  # noqa: S608 - a hash and a number
+    sql = f"UPDATE nested_catalogs SET {values} WHERE path='/nested'"
     basic_repository.change_catalog(basic_store.files, sql)
     with basic_repository.reader(basic_store).snapshot() as snapshot:
         with pytest.raises(FormatError, match="another path: its root_prefix is b''"):
@@ -261,7 +261,7 @@ def test_a_walk_ends_where_no_client_could_go(basic_repository: "FixtureReposito
     for parent in parents:
         keys = (*path_hash(f"{parent}/{name}".encode()), *path_hash(parent.encode()))
         rows.append(f"({','.join(map(str, keys))},2,NULL,4096,16877,0,NULL,1,'{name}','',0,0,NULL)")
-    basic_repository.change_catalog(basic_store.files, f"INSERT INTO catalog VALUES {','.join(rows)}")  # noqa: S608
+    basic_repository.change_catalog(basic_store.files, f"INSERT INTO catalog VALUES {','.join(rows)}")
     with basic_repository.reader(basic_store).snapshot() as snapshot, pytest.raises(FormatError, match="4095 bytes"):
         list(snapshot.walk("/files"))
 

@@ -1,5 +1,4 @@
 """What a candidate may not do, rule by rule. The same code runs in the process of its own in ``test_repository``."""
-# ruff: noqa: S608 - forged SQL is the subject
 
 import os
 from collections.abc import Callable

@@ -1,5 +1,4 @@
 """The difference of two catalogs as rows."""
-# ruff: noqa: S608 - SQL made of constants is the subject
 
 import sqlite3
 from collections.abc import Callable, Iterator

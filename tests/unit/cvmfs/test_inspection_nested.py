@@ -1,5 +1,4 @@
 """What a candidate may not do with nested catalogs, rule by rule."""
-# ruff: noqa: S608 - forged SQL is the subject
 
 from collections.abc import Callable
 from contextlib import closing

@@ -240,8 +240,7 @@ def change_nested(fixture: "FixtureRepository", files: dict[str, bytes], path: b
         content = hash_bytes(compress(database))
         files[content.object_path(ObjectKind.CATALOG)] = compress(database)
         update = (
-            f"UPDATE nested_catalogs SET sha1='{content}', size={len(database)} "  # noqa: S608 - a test's own values
-            f"WHERE path='{nested.path.decode()}'"
+            f"UPDATE nested_catalogs SET sha1='{content}', size={len(database)} WHERE path='{nested.path.decode()}'"
         )
     fixture.change_catalog(files, update)
 

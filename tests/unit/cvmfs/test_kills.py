@@ -44,7 +44,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (top / "nested").mkdir()
     (top / "nested" / ".cvmfscatalog").touch()
     (top / "nested" / "file").write_bytes(b"content")
-    (top / "large").write_bytes(random.Random(8).randbytes(5000))  # noqa: S311 - test data
+    (top / "large").write_bytes(random.Random(8).randbytes(5000))
     for path in sorted(top.rglob("*")):
         os.utime(path, ns=(0, 10**18))
     return top

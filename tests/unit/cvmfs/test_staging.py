@@ -100,7 +100,7 @@ def test_long_content_is_cut_into_chunks(area: Staging, size: int) -> None:
 
 
 def test_large_content_is_cut_where_stock_writers_cut(area: Staging) -> None:
-    data = random.Random(7).randbytes(40 * MIB)  # noqa: S311
+    data = random.Random(7).randbytes(40 * MIB)
     stored = area.write_file(pieces(data, 300_001), compression=Compression.NONE)
     assert isinstance(stored, ChunkedContent)
     assert [c.offset for c in stored.chunks] == [0, *ContentChunker().feed(data)]

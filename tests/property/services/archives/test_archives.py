@@ -122,7 +122,7 @@ def test_any_members(parts: list[bytes], kind: ArchiveKind) -> None:
 )
 def test_any_mutation(seed: bytes, kind: ArchiveKind, *, inside: bool, changes: int, chance: int) -> None:
     """Bytes are changed, cut out, doubled: in the archive before it is compressed, or after."""
-    dice = random.Random(chance)  # noqa: S311 - no secret
+    dice = random.Random(chance)
     data = seed if inside else COMPRESS[kind](seed)
     for _ in range(changes):
         data = mutate(data, dice)

@@ -65,7 +65,7 @@ def test_the_tables_are_those_of_the_stock_tools(load_repository: "Callable[[str
     def rows(data: bytes) -> list[list[tuple[object, ...]]]:
         with closing(sqlite3.connect(":memory:")) as db:
             db.deserialize(data)
-            return [sorted(db.execute(f"SELECT * FROM {t}")) for t in ("properties", "branches", "tags", "recycle_bin")]  # noqa: S608
+            return [sorted(db.execute(f"SELECT * FROM {t}")) for t in ("properties", "branches", "tags", "recycle_bin")]
 
     assert columns(ours) == columns(stock)
     assert rows(ours) == rows(stock)

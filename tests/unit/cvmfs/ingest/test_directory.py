@@ -141,7 +141,7 @@ def test_names_of_one_file_are_published_all(site: Site, tree: Path) -> None:
 
 
 def test_large_files_are_cut_where_the_stock_tools_cut(site: Site, tree: Path) -> None:
-    data = random.Random(1).randbytes(300_000)  # noqa: S311 - test data
+    data = random.Random(1).randbytes(300_000)
     (tree / "large").write_bytes(data)
     done = site.publish(tree, options=IngestOptions(chunks=SMALL_CHUNKS))
     entry = site.entries()[b"/large"]
@@ -155,7 +155,7 @@ def test_large_files_are_cut_where_the_stock_tools_cut(site: Site, tree: Path) -
     ("chunks", "count"), [(100_000, 3), (99_999, 4), (300_000, 0), (None, 0)], ids=["fits", "rest", "one", "whole"]
 )
 def test_chunks_of_one_size_or_none(site: Site, tree: Path, chunks: int | None, count: int) -> None:
-    data = random.Random(2).randbytes(300_000)  # noqa: S311 - test data
+    data = random.Random(2).randbytes(300_000)
     (tree / "large").write_bytes(data)
     site.publish(tree, options=IngestOptions(chunks=chunks))
     assert len(site.entries()[b"/large"].chunks) == count
