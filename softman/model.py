@@ -14,11 +14,15 @@ MAX_CONFIGURATION = 32 * 1024
 
 
 class State(StrEnum):
-    """How far a repository's provisioning came, as far as stratum 0 is concerned."""
+    """How far a repository's provisioning came, as far as stratum 0 is concerned, and whether it takes commits."""
 
     REQUESTED = "requested"
     CREATED = "created"
     ACTIVE = "active"
+    LOCKED = "locked"
+    """An administrator stopped it: clients read what it shows, nothing is signed."""
+    RETIRED = "retired"
+    """It is given up, and its name is not given away."""
 
 
 @dataclass(frozen=True, slots=True)

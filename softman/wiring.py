@@ -51,6 +51,7 @@ from softman.names import RepositoryName
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.configuration import as_folder
 from softman.services.connector import Connector
+from softman.services.lifecycle import Lifecycle
 from softman.services.mapping import SiteRules
 from softman.services.publisher import Publisher, TurnLimits
 from softman.services.status import Status
@@ -99,6 +100,11 @@ def stratum0(settings: Settings) -> Stratum0:
         staging_age=timedelta(hours=settings.cvmfs.staging_hours),
         clock=_now,
     )
+
+
+def lifecycle(settings: Settings) -> Lifecycle:
+    """What locks repositories, with the role of stratum 0 in the vault."""
+    return Lifecycle(_vault(settings, Role.STRATUM0)[1])
 
 
 @cache

@@ -10,6 +10,7 @@ from softman.model import Link, LinkProgress, LinkState
 from softman.names import Kind, RepositoryName
 from softman.tasks.catalogue import (
     CREATE_REPOSITORY,
+    LOCK,
     PROVISION,
     PUBLISH_KEYS,
     REPORT_DEAD_LETTERS,
@@ -17,6 +18,7 @@ from softman.tasks.catalogue import (
     RESUME_PROVISIONING,
     STRATUM0,
     SWEEP_STAGING,
+    UNLOCK,
 )
 from softman.tasks.deadletters import BrokerDeadLetters
 from workers.base import sender, set_link, settings, task, worker_application
@@ -56,6 +58,18 @@ def create_repository(repository: RepositoryName) -> str:
 def publish_keys(repository: RepositoryName) -> str:
     """The owner's keys into the owner's part of the vault."""
     return wiring.stratum0(settings()).publish_keys(repository)
+
+
+@task(LOCK, retries=3, keep_result=True)
+def lock(repository: RepositoryName) -> str:
+    """Stop commits of a repository."""
+    return wiring.lifecycle(settings()).lock(repository)
+
+
+@task(UNLOCK, retries=3, keep_result=True)
+def unlock(repository: RepositoryName) -> str:
+    """Let commits of a repository go on."""
+    return wiring.lifecycle(settings()).unlock(repository)
 
 
 @task(RESUME_PROVISIONING, retries=0, dead_letter=False)

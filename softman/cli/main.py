@@ -30,6 +30,8 @@ _COMMANDS = {
     "request": "softman.cli.service:request",
     "status": "softman.cli.service:status",
     "resync": "softman.cli.resyncing:resync",
+    "lock": "softman.cli.locking:lock",
+    "unlock": "softman.cli.locking:unlock",
     "syncs": "softman.cli.syncing:syncs",
     "refused": "softman.cli.syncing:refused",
     "pending": "softman.cli.syncing:pending",

@@ -14,6 +14,7 @@ from softman.errors import CandidateRefused, Conflict, Corrupt, InvalidInput, Na
 from softman.model import Base, CommitAnswer, CommitRequest, RegistryRecord, State
 from softman.names import Kind, Owner, RepositoryName
 from softman.services.configuration import parse_configuration
+from softman.services.lifecycle import UNFINISHED, check_kept, check_open
 from softman.services.proof import check_signature
 from softman.services.translate import cvmfs_errors
 
@@ -67,6 +68,7 @@ class Stratum0:
         Raises:
             InvalidInput: a name breaks a rule.
             NameTaken: another user or a group already has a repository of this name.
+            Forbidden: it is retired.
         """
         owner = Owner(user, subject, kind, group)
         name = RepositoryName(owner.label, self._domain)
@@ -77,6 +79,7 @@ class Stratum0:
             except Conflict:  # somebody else was first, perhaps for the same owner
                 record = self._record(name)
         _same_owner(record, owner)
+        check_kept(record)
         return record
 
     def create_repository(self, name: RepositoryName) -> str:
@@ -86,6 +89,7 @@ class Stratum0:
             What is there now, in words.
         """
         record = self._record(name)
+        check_kept(record)
         with cvmfs_errors(f"creating {name}"):
             material = self._signing_material(name) or self._new_signing_material(name)
             repository = self._open_repository(name, _keys(material))
@@ -97,6 +101,7 @@ class Stratum0:
     def publish_keys(self, name: RepositoryName) -> str:
         """Give the owner public key, certificate and gateway key, verify by reading back, and open the repository."""
         record = self._record(name)
+        check_kept(record)
         material = self._material(name)
         wanted = {
             "publicKey": material["publicKey"],
@@ -107,7 +112,7 @@ class Stratum0:
         if self._vault.read_owner_keys(record.owner, name) != wanted:
             msg = f"the vault does not give back the keys written for {name}"
             raise Conflict(msg)
-        if record.state is not State.ACTIVE:
+        if record.state in UNFINISHED:
             self._registry.put(replace(record, state=State.ACTIVE))
         return "public key, certificate and gateway key"
 
@@ -124,9 +129,7 @@ class Stratum0:
         """
         name = RepositoryName.parse(request.repository)
         record = self._record(name)
-        if record.state is not State.ACTIVE:
-            msg = f"{name} is not ready for commits: its keys are not published yet"
-            raise CandidateRefused(msg)
+        check_open(record)
         material = self._material(name)
         check_signature(request, GatewayKey.parse(material["gatewayKey"]))
         self._keep_configuration(record, request.configuration)
@@ -155,7 +158,7 @@ class Stratum0:
     def unfinished(self) -> list[RepositoryName]:
         """Repositories whose provisioning stopped before stratum 0's last link."""
         records = (self._registry.get(name) for name in self._registry.names())
-        return [record.repository for record in records if record and record.state is not State.ACTIVE]
+        return [record.repository for record in records if record and record.state in UNFINISHED]
 
     def resign_whitelists(self) -> int:
         """Sign every whitelist anew whose remaining validity is under half; how many there were."""

@@ -63,6 +63,10 @@ RECONCILE_REPOSITORY = TaskSpec("softman.reconcile_repository", BULK)
 """``(repository)``: like ``resync``, and makes sure that the bucket is still connected."""
 DRAIN = TaskSpec("softman.drain", PUBLISHER)
 """``()``: queues ``publish_changes`` where keys are pending and nobody holds the lease."""
+LOCK = TaskSpec("softman.lock", STRATUM0)
+"""``(repository)``: stops commits until ``softman.unlock``; for administrators."""
+UNLOCK = TaskSpec("softman.unlock", STRATUM0)
+"""``(repository)``: lets commits go on."""
 RESUME_PROVISIONING = TaskSpec("softman.resume_provisioning", STRATUM0)
 """``()``: starts the chain again where it stopped half way."""
 RESIGN = TaskSpec("softman.resign", STRATUM0)
@@ -75,7 +79,7 @@ REPORT_DEAD_LETTERS = TaskSpec("softman.report_dead_letters", STRATUM0)
 TASKS = (
     PROVISION, CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES,
     COMMIT_REVISION, RESYNC, PLAN, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
-    REPORT_DEAD_LETTERS,
+    REPORT_DEAD_LETTERS, LOCK, UNLOCK,
 )  # fmt: skip
 
 PROVISIONING_CHAIN = (CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC)

@@ -52,6 +52,7 @@ def test_these_commands_are_there() -> None:
         "env",
         "get",
         "key",
+        "lock",
         "log",
         "ls",
         "pending",
@@ -61,6 +62,7 @@ def test_these_commands_are_there() -> None:
         "resync",
         "status",
         "syncs",
+        "unlock",
         "up",
     ]
 
