@@ -4,15 +4,17 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from softman.adapters.ports import Change
 from softman.adapters.vault_layout import (
     Role,
     decode_record,
     encode_record,
+    master_path,
     owner_path,
     record_path,
     signing_path,
 )
-from softman.errors import Conflict, Forbidden
+from softman.errors import Conflict, Forbidden, NotFound
 from softman.model import RegistryRecord
 from softman.names import Owner, RepositoryName
 
@@ -69,20 +71,67 @@ class MemoryKeyVault:
         self._role = role
         self._vault = vault if vault is not None else MemoryVault()
 
-    def read_signing(self, repository: RepositoryName) -> dict[str, str] | None:
+    def read_signing(
+        self,
+        repository: RepositoryName,
+        *,
+        fresh: bool = False,  # noqa: ARG002 - always is
+    ) -> dict[str, str] | None:
         """See ``KeyVault``."""
         _only_stratum0(self._role, f"read the signing keys of {repository}")
         return self._vault.read(_own(signing_path(repository)))[0]
 
     def create_signing(self, repository: RepositoryName, values: dict[str, str]) -> dict[str, str]:
         """See ``KeyVault``."""
-        _only_stratum0(self._role, f"write the signing keys of {repository}")
-        path = _own(signing_path(repository))
+        return self._create(signing_path(repository), values, f"the signing keys of {repository}")
+
+    def change_signing(
+        self,
+        repository: RepositoryName,
+        change: Change,
+        *,
+        forget: bool = False,  # noqa: ARG002 - one version is all there is
+    ) -> dict[str, str]:
+        """See ``KeyVault``."""
+        return self._change(signing_path(repository), change, f"the signing keys of {repository}")
+
+    def read_master(self, place: str) -> dict[str, str] | None:
+        """See ``KeyVault``."""
+        _only_stratum0(self._role, f"read the master keys of {place}")
+        return self._vault.read(_own(master_path(place)))[0]
+
+    def create_master(self, place: str, values: dict[str, str]) -> dict[str, str]:
+        """See ``KeyVault``."""
+        return self._create(master_path(place), values, f"the master keys of {place}")
+
+    def change_master(
+        self,
+        place: str,
+        change: Change,
+        *,
+        forget: bool = False,  # noqa: ARG002 - one version is all there is
+    ) -> dict[str, str]:
+        """See ``KeyVault``."""
+        return self._change(master_path(place), change, f"the master keys of {place}")
+
+    def _create(self, path: str, values: dict[str, str], what: str) -> dict[str, str]:
+        _only_stratum0(self._role, f"write {what}")
         try:
-            self._vault.write(path, values, base=0)
+            self._vault.write(_own(path), values, base=0)
         except Conflict:
-            return self._vault.read(path)[0] or {}
+            return self._vault.read(_own(path))[0] or {}
         return dict(values)
+
+    def _change(self, path: str, change: Change, what: str) -> dict[str, str]:
+        _only_stratum0(self._role, f"write {what}")
+        stored, version = self._vault.read(_own(path))
+        if stored is None:
+            msg = f"{what} are not in the vault"
+            raise NotFound(msg)
+        wanted = change(dict(stored))
+        if wanted != stored:
+            self._vault.write(_own(path), wanted, base=version)
+        return dict(wanted)
 
     def write_owner_keys(self, owner: Owner, repository: RepositoryName, values: dict[str, str]) -> None:
         """See ``KeyVault``."""
@@ -92,7 +141,13 @@ class MemoryKeyVault:
         if stored != values:
             self._vault.write(path, values, base=version)
 
-    def read_owner_keys(self, owner: Owner, repository: RepositoryName) -> dict[str, str] | None:
+    def read_owner_keys(
+        self,
+        owner: Owner,
+        repository: RepositoryName,
+        *,
+        fresh: bool = False,  # noqa: ARG002 - always is
+    ) -> dict[str, str] | None:
         """See ``KeyVault``."""
         return self._vault.read(_owners(owner_path(owner, repository)))[0]
 

@@ -93,22 +93,49 @@ class BucketConnector(Protocol):
         """Take our notification off the bucket; nothing happens when it is not there."""
 
 
+Change = Callable[[dict[str, str]], dict[str, str]]
+"""From what is stored to what shall be stored; keeps its argument as it is."""
+
+
 class KeyVault(Protocol):
     """Key material, one instance per role; what a role may not see raises ``Forbidden``.
 
     Values are maps of text. Paths and field names are decisions 13 and 14.
     """
 
-    def read_signing(self, repository: RepositoryName) -> dict[str, str] | None:
-        """Private key and master key of the repository (stratum 0 only), or None."""
+    def read_signing(self, repository: RepositoryName, *, fresh: bool = False) -> dict[str, str] | None:
+        """The repository's private key and what belongs to it (stratum 0 only), or None.
+
+        ``fresh`` asks for what is stored now, here and below; otherwise it may be some time old.
+        """
 
     def create_signing(self, repository: RepositoryName, values: dict[str, str]) -> dict[str, str]:
         """Store key material if there is none yet, and return what is stored then, the first writer's."""
 
+    def change_signing(self, repository: RepositoryName, change: Change, *, forget: bool = False) -> dict[str, str]:
+        """Store what ``change`` makes of what is stored now, and return it; no version when it changes nothing.
+
+        ``change`` may be called several times, when others write. ``forget`` destroys all earlier versions.
+
+        Raises:
+            NotFound: there is nothing to change.
+        """
+
+    def read_master(self, place: str) -> dict[str, str] | None:
+        """A master key (stratum 0 only), or None; ``place`` is ``repository/<name>`` or ``domain/<domain>``."""
+
+    def create_master(self, place: str, values: dict[str, str]) -> dict[str, str]:
+        """As ``create_signing``."""
+
+    def change_master(self, place: str, change: Change, *, forget: bool = False) -> dict[str, str]:
+        """As ``change_signing``."""
+
     def write_owner_keys(self, owner: Owner, repository: RepositoryName, values: dict[str, str]) -> None:
         """Store ``publicKey``, ``certificateKey`` and ``gatewayKey`` for the owner; no version when unchanged."""
 
-    def read_owner_keys(self, owner: Owner, repository: RepositoryName) -> dict[str, str] | None:
+    def read_owner_keys(
+        self, owner: Owner, repository: RepositoryName, *, fresh: bool = False
+    ) -> dict[str, str] | None:
         """What ``write_owner_keys`` stored, or None."""
 
 

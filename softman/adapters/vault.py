@@ -3,8 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 
-from softman.adapters.vault_layout import check_values, owner_path, signing_path
+from softman.adapters.ports import Change
+from softman.adapters.vault_layout import check_values, master_path, owner_path, signing_path
 from softman.adapters.vault_session import VaultSession
 from softman.errors import Conflict, NotFound
 from softman.names import Owner, RepositoryName
@@ -12,6 +14,8 @@ from softman.settings import VaultSettings
 
 WRITE_ATTEMPTS = 3
 """How often a write is based anew on what somebody else has just written."""
+MAX_VERSIONS = 100
+"""So many earlier versions of a secret are destroyed; a KV mount keeps 10 unless told otherwise."""
 MAX_CACHED = 1000
 """Entries of a cache of keys."""
 
@@ -33,9 +37,9 @@ class VaultKeys:
         self._own_mount = settings.own_mount
         self._cache = _Cache(settings.cache_seconds, clock)
 
-    def read_signing(self, repository: RepositoryName) -> dict[str, str] | None:
+    def read_signing(self, repository: RepositoryName, *, fresh: bool = False) -> dict[str, str] | None:
         """See ``KeyVault``."""
-        return self._read(self._own_mount, signing_path(repository), f"the signing keys of {repository}")
+        return self._read(self._own_mount, signing_path(repository), _signing(repository), fresh=fresh)
 
     def create_signing(self, repository: RepositoryName, values: dict[str, str]) -> dict[str, str]:
         """See ``KeyVault``.
@@ -44,17 +48,29 @@ class VaultKeys:
             NotFound: there were keys, and somebody deleted them; making others would cut off every client.
         """
         path = signing_path(repository)
-        what = f"the signing keys of {repository}"
-        try:
-            self._session.write(self._own_mount, path, values, base=0, what=what)
-        except Conflict:
-            stored = self._read(self._own_mount, path, what)
-            if stored is None:
-                msg = f"{what} were deleted in Vault; undelete {self._own_mount}/{path}, or destroy it for good"
-                raise NotFound(msg) from None
-            return stored
-        self._cache.put((self._own_mount, path), dict(values))
-        return dict(values)
+        stored = self._create(path, values, _signing(repository))
+        self._cache.put((self._own_mount, path), dict(stored))
+        return stored
+
+    def change_signing(self, repository: RepositoryName, change: Change, *, forget: bool = False) -> dict[str, str]:
+        """See ``KeyVault``."""
+        path = signing_path(repository)
+        stored = self._change(path, change, _signing(repository), forget=forget)
+        self._cache.put((self._own_mount, path), dict(stored))
+        return stored
+
+    def read_master(self, place: str) -> dict[str, str] | None:
+        """See ``KeyVault``. Nothing of it is remembered."""
+        stored = self._session.read(self._own_mount, master_path(place), _master(place))
+        return None if stored.values is None else check_values(stored.values, _master(place))
+
+    def create_master(self, place: str, values: dict[str, str]) -> dict[str, str]:
+        """See ``KeyVault``. Errors are those of ``create_signing``."""
+        return self._create(master_path(place), values, _master(place))
+
+    def change_master(self, place: str, change: Change, *, forget: bool = False) -> dict[str, str]:
+        """See ``KeyVault``."""
+        return self._change(master_path(place), change, _master(place), forget=forget)
 
     def write_owner_keys(self, owner: Owner, repository: RepositoryName, values: dict[str, str]) -> None:
         """See ``KeyVault``."""
@@ -72,12 +88,49 @@ class VaultKeys:
                 self._cache.put((self._mount, path), dict(values))
                 return
 
-    def read_owner_keys(self, owner: Owner, repository: RepositoryName) -> dict[str, str] | None:
+    def read_owner_keys(
+        self, owner: Owner, repository: RepositoryName, *, fresh: bool = False
+    ) -> dict[str, str] | None:
         """See ``KeyVault``."""
-        return self._read(self._mount, owner_path(owner, repository), f"the owner's keys of {repository}")
+        path = owner_path(owner, repository)
+        return self._read(self._mount, path, f"the owner's keys of {repository}", fresh=fresh)
 
-    def _read(self, mount: str, path: str, what: str) -> dict[str, str] | None:
-        cached = self._cache.get((mount, path))
+    def _create(self, path: str, values: dict[str, str], what: str) -> dict[str, str]:
+        """Store values in our own mount where there is nothing; what is stored then."""
+        try:
+            self._session.write(self._own_mount, path, values, base=0, what=what)
+        except Conflict:
+            stored = self._session.read(self._own_mount, path, what)
+            if stored.values is None:
+                msg = f"{what} were deleted in Vault; undelete {self._own_mount}/{path}, or destroy it for good"
+                raise NotFound(msg) from None
+            return check_values(stored.values, what)
+        return dict(values)
+
+    def _change(self, path: str, change: Change, what: str, *, forget: bool) -> dict[str, str]:
+        """Compare and swap in our own mount, until nobody else writes; what is stored then."""
+        for attempt in count(1):
+            stored = self._session.read(self._own_mount, path, what)
+            if stored.values is None:
+                msg = f"{what} are not in Vault"
+                raise NotFound(msg)
+            values, version = check_values(stored.values, what), stored.version
+            wanted = change(dict(values))
+            try:
+                if wanted != values:
+                    version = self._session.write(self._own_mount, path, wanted, base=version, what=what)
+            except Conflict:
+                if attempt == WRITE_ATTEMPTS:
+                    raise
+                continue
+            break
+        earlier = range(max(1, version - MAX_VERSIONS), version)
+        if forget and earlier:
+            self._session.destroy(self._own_mount, path, earlier, what)
+        return wanted
+
+    def _read(self, mount: str, path: str, what: str, *, fresh: bool = False) -> dict[str, str] | None:
+        cached = None if fresh else self._cache.get((mount, path))
         if cached is not None:
             return dict(cached)
         stored = self._session.read(mount, path, what)
@@ -86,6 +139,14 @@ class VaultKeys:
         values = check_values(stored.values, what)
         self._cache.put((mount, path), values)
         return dict(values)
+
+
+def _signing(repository: RepositoryName) -> str:
+    return f"the signing keys of {repository}"
+
+
+def _master(place: str) -> str:
+    return f"the master keys of {place.partition('/')[2]}"
 
 
 class _Cache:

@@ -1,7 +1,8 @@
 """Where things lie in Vault, and how a registry record is written down (decisions 13 and 14). Pure: no client, no I/O.
 
 Below the owners' mount: ``<subject>/cvmfs_keys/<repository>`` or ``groups/<group>/cvmfs_keys/<repository>``. Below our
-own mount: ``signing/<repository>`` and ``repositories/<repository>``.
+own mount: ``signing/<repository>``, ``signing-masters/repository/<repository>`` or ``signing-masters/domain/<domain>``,
+and ``repositories/<repository>``.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ RECORD_SCHEMA = 1
 
 REPOSITORIES = "repositories"
 _SIGNING = "signing"
+_MASTERS = "signing-masters"
 _T = TypeVar("_T")
 
 
@@ -29,8 +31,13 @@ class Role(StrEnum):
 
 
 def signing_path(repository: RepositoryName) -> str:
-    """Where private key and master key lie, in our own mount."""
+    """Where the private key lies, in our own mount."""
     return f"{_SIGNING}/{repository}"
+
+
+def master_path(place: str) -> str:
+    """Where a master key lies, in our own mount; ``place`` as ``KeyVault.read_master`` takes it."""
+    return f"{_MASTERS}/{place}"
 
 
 def record_path(repository: RepositoryName) -> str:

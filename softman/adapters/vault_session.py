@@ -7,7 +7,7 @@ Nothing here prints or logs a token, a secret id or a value read.
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -211,6 +211,19 @@ class VaultSession:
             return int(_data(answer)["version"])
 
         return self._call(f"write {what}", write)
+
+    def destroy(self, mount: str, path: str, versions: Sequence[int], what: str) -> None:
+        """Destroy versions of a secret for good; those that are not there do not matter.
+
+        Raises:
+            Forbidden: the role may not.
+            ServiceUnavailable: Vault is sealed, down or out of reach.
+        """
+
+        def destroy(client: hvac.Client) -> None:
+            client.secrets.kv.v2.destroy_secret_versions(path=path, versions=list(versions), mount_point=mount)
+
+        self._call(f"destroy earlier versions of {what}", destroy)
 
     def names(self, mount: str, folder: str, what: str) -> list[str]:
         """What lies directly below a folder, folders with a slash; deleted secrets count until they are destroyed.

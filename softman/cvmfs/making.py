@@ -7,6 +7,7 @@ from softman.cvmfs.format.catalog_writer import create_catalog, root_entry
 from softman.cvmfs.format.hashes import HashAlgorithm, ObjectKind
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.format.objects import compress, compress_stock
+from softman.cvmfs.format.whitelist import WHITELIST_NAME
 from softman.cvmfs.head import Head
 
 MASTER_REPLICA_NAME = ".cvmfs_master_replica"
@@ -15,7 +16,9 @@ _MASTER_REPLICA_TEXT = b"This file marks the repository as replicatable to strat
 _METAINFO = b"{}"
 
 
-def make_repository(head: Head, *, ttl: int, whitelist_days: int, algorithm: HashAlgorithm) -> Manifest:
+def make_repository(
+    head: Head, *, ttl: int, whitelist_days: int, algorithm: HashAlgorithm, whitelist: bytes | None = None
+) -> Manifest:
     """Make the repository of ``head``, empty, and sign it. The caller holds the lock.
 
     Args:
@@ -23,6 +26,7 @@ def make_repository(head: Head, *, ttl: int, whitelist_days: int, algorithm: Has
         ttl: seconds after which clients look for a new revision.
         whitelist_days: validity of the whitelist.
         algorithm: what objects are to be named by.
+        whitelist: one that was signed elsewhere.
     """
     now = head.seconds()
     with head.scratch() as work:
@@ -31,7 +35,10 @@ def make_repository(head: Head, *, ttl: int, whitelist_days: int, algorithm: Has
             catalog = create_catalog(connection, root_entry(now))
             catalog.finish(revision=1, last_modified=now, previous=None, ttl=ttl)
         database = path.read_bytes()
-    head.sign_whitelist(algorithm, whitelist_days)
+    if whitelist is None:
+        head.sign_whitelist(algorithm, whitelist_days)
+    else:
+        head.store.put(WHITELIST_NAME, whitelist, durable=True)
     head.store.put(MASTER_REPLICA_NAME, _MASTER_REPLICA_TEXT)
     return head.publish(
         Manifest(

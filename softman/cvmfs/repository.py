@@ -83,6 +83,11 @@ class Repository:
         self._store = store
         self._head = Head(store, name, keys, now=now, work_dir=work_dir)
 
+    @property
+    def head(self) -> Head:
+        """What is signed, for ``rotation``."""
+        return self._head
+
     def manifest(self) -> Manifest:
         """The manifest in force, its signature verified with our key.
 
@@ -95,13 +100,21 @@ class Repository:
         """
         return self._head.manifest()
 
-    def create(self, *, ttl: int, whitelist_days: int, algorithm: HashAlgorithm = HashAlgorithm.SHA1) -> Manifest:
+    def create(
+        self,
+        *,
+        ttl: int,
+        whitelist_days: int,
+        algorithm: HashAlgorithm = HashAlgorithm.SHA1,
+        whitelist: bytes | None = None,
+    ) -> Manifest:
         """Make the repository, empty, as revision 1; or complete what a crash left, or find that it is there.
 
         Args:
             ttl: seconds after which clients look for a new revision.
             whitelist_days: validity of the whitelist.
             algorithm: what its objects are to be named by; one that is there keeps its own.
+            whitelist: one that was signed elsewhere, checked already, when the keys have no master key.
 
         Returns:
             The manifest in force; that of an existing repository with the same keys whatever its revision.
@@ -117,7 +130,9 @@ class Repository:
             try:
                 current = head.manifest()
             except ObjectMissing:
-                return make_repository(head, ttl=ttl, whitelist_days=whitelist_days, algorithm=algorithm)
+                return make_repository(
+                    head, ttl=ttl, whitelist_days=whitelist_days, algorithm=algorithm, whitelist=whitelist
+                )
             except (SignatureInvalid, WrongRepository) as exc:
                 raise RepositoryExists(f"{self.name} is there already, made with other keys: {exc}") from exc
             try:

@@ -3,12 +3,24 @@
 Between any two writes, clients find a manifest signed with a certificate that the whitelist allows.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-from softman.cvmfs.errors import FormatError, SignatureInvalid
+from softman.cvmfs.errors import (
+    CertificateNotListed,
+    FormatError,
+    HashMismatch,
+    ObjectMissing,
+    SignatureInvalid,
+    VerificationError,
+    WrongRepository,
+)
+from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.format.manifest import Manifest
+from softman.cvmfs.format.whitelist import WHITELIST_NAME, Whitelist
 from softman.cvmfs.head import Head
+from softman.cvmfs.verify import verify_whitelist
 
 
 def rotate_signing_key(old: Head, new: Head, *, days: int, keep_old: bool) -> Manifest:
@@ -23,11 +35,36 @@ def rotate_signing_key(old: Head, new: Head, *, days: int, keep_old: bool) -> Ma
             current = new.manifest()  # an earlier attempt came that far
         algorithm = current.root_hash.algorithm
         new.sign_whitelist(algorithm, days, also=[old.keys.certificate])
-        certificate = new.put_certificate(algorithm)
-        current = new.publish(replace(current, certificate=certificate, published_at=new.not_before(current)))
+        current = _sign_again(new, current)
         if not keep_old:
             new.sign_whitelist(algorithm, days)
         return current
+
+
+def switch_signing_key(old: Head, keys: RepositoryKeys) -> Manifest:
+    """Sign with another key and certificate, which the whitelist lists already; may be repeated.
+
+    Args:
+        old: the repository with the keys it was signed with.
+        keys: the other ones. No master key is needed.
+
+    Returns:
+        The manifest, signed with them.
+
+    Raises:
+        CertificateNotListed: the whitelist does not list the new certificate yet. Nothing was changed.
+        FormatError: the keys do not belong together.
+        SignatureInvalid: the repository is signed neither with the old nor with the new key.
+    """
+    keys.check()
+    new = old.with_keys(keys)
+    with old.store.lock(old.name):
+        if not new.whitelist().lists(keys.certificate):
+            raise CertificateNotListed("the whitelist does not list the new certificate yet")
+        try:
+            return new.manifest()
+        except SignatureInvalid:
+            return _sign_again(new, old.manifest())
 
 
 def rotate_master_key(old: Head, new: Head, *, days: int) -> datetime:
@@ -37,3 +74,34 @@ def rotate_master_key(old: Head, new: Head, *, days: int) -> datetime:
         raise FormatError("a new master key comes with the same signing key; that is replaced by itself")
     with old.store.lock(old.name):
         return new.sign_whitelist(old.manifest().root_hash.algorithm, days)
+
+
+def put_whitelist(head: Head, data: bytes) -> Whitelist:
+    """Replace the whitelist by one that was signed elsewhere, after the same checks as a client's.
+
+    Args:
+        head: the repository; its certificate is the one that must be listed.
+        data: the file, signed.
+
+    Raises:
+        VerificationError, FormatError: see ``verify.verify_whitelist``. Nothing was changed.
+        CertificateNotListed: it does not list the certificate in use.
+        VerificationError: it was made before the one in force.
+    """
+    fresh = verify_whitelist(data, [head.keys.public_key], head.name, head.now())
+    if not fresh.lists(head.keys.certificate):
+        raise CertificateNotListed("the whitelist does not list the certificate in use")
+    with head.store.lock(head.name):
+        with suppress(ObjectMissing, FormatError, SignatureInvalid, WrongRepository, HashMismatch):
+            if fresh.created < head.whitelist().created:
+                raise VerificationError(
+                    f"the whitelist of {fresh.created:%Y-%m-%d %H:%M} is older than the one in force"
+                )
+        head.store.put(WHITELIST_NAME, data, durable=True)
+    return fresh
+
+
+def _sign_again(head: Head, current: Manifest) -> Manifest:
+    """The same revision, signed with the keys of ``head``."""
+    certificate = head.put_certificate(current.root_hash.algorithm)
+    return head.publish(replace(current, certificate=certificate, published_at=head.not_before(current)))

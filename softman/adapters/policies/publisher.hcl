@@ -25,3 +25,11 @@ path "softman/data/signing/*" {
 path "softman/metadata/signing/*" {
   capabilities = ["deny"]
 }
+
+path "softman/data/signing-masters/*" {
+  capabilities = ["deny"]
+}
+
+path "softman/metadata/signing-masters/*" {
+  capabilities = ["deny"]
+}

@@ -33,7 +33,7 @@ class RepositoryKeys:
     """What signs a repository; all PEM, byte for byte as in the stock tools' files.
 
     Attributes:
-        master_key: private, signs whitelists (``.masterkey``).
+        master_key: private, signs whitelists (``.masterkey``); empty where none is signed.
         public_key: its public half, which clients have (``.pub``).
         private_key: signs manifests (``.key``).
         certificate: of ``private_key`` (``.crt``).
@@ -45,13 +45,13 @@ class RepositoryKeys:
     certificate: bytes
 
     def check(self) -> None:
-        """Make sure that the parts belong together.
+        """Make sure that the parts belong together; a master key that is kept elsewhere is not asked for.
 
         Raises:
             FormatError: a part cannot be read, or is not the counterpart of the other.
         """
-        master = load_private_key(self.master_key).public_key().public_numbers()
-        if master != load_public_key(self.public_key).public_numbers():
+        public = load_public_key(self.public_key).public_numbers()
+        if self.master_key and load_private_key(self.master_key).public_key().public_numbers() != public:
             raise FormatError("the public key is not that of the master key")
         certified = load_certificate(self.certificate).public_key()
         if not isinstance(certified, rsa.RSAPublicKey):
@@ -96,8 +96,14 @@ def renew_signing_key(repository: str, keys: RepositoryKeys, now: datetime) -> R
 
 def renew_master_key(keys: RepositoryKeys) -> RepositoryKeys:
     """``keys`` with another master key; the signing key and its certificate stay."""
+    master_key, public_key = generate_master_key()
+    return replace(keys, master_key=master_key, public_key=public_key)
+
+
+def generate_master_key() -> tuple[bytes, bytes]:
+    """A new master key and its public half, PEM."""
     master = _generate()
-    return replace(keys, master_key=_private_pem(master), public_key=_public_pem(master))
+    return _private_pem(master), _public_pem(master)
 
 
 def renew_certificate(repository: str, private_key: bytes, now: datetime) -> bytes:

@@ -3,18 +3,22 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
+import hvac
 import pytest
 
 from softman.adapters.memory_vault import MemoryKeyVault, MemoryRegistry, MemoryVault
 from softman.adapters.ports import KeyVault, Registry
 from softman.adapters.registry import VaultRegistry
 from softman.adapters.vault import VaultKeys
-from softman.adapters.vault_layout import Role, owner_path
+from softman.adapters.vault_layout import Role, owner_path, signing_path
 from softman.adapters.vault_session import VaultSession
-from softman.errors import Conflict, Forbidden, InvalidInput
+from softman.errors import Conflict, Forbidden, InvalidInput, NotFound
 from softman.model import Quotas, RegistryRecord, State
 from softman.names import Kind, Owner, RepositoryName
+from softman.settings import VaultSettings
+from tests.contract.vault.conftest import Server
 
 ALICE = RepositoryName("alice", "example.org")
 BIOTEAM = RepositoryName("bioteam", "example.org")
@@ -31,6 +35,8 @@ class World:
     keys: Callable[[Role], KeyVault]
     registry: Callable[[Role], Registry]
     owner_version: Callable[[Owner, RepositoryName], int]
+    signing_versions: Callable[[RepositoryName], list[str]]
+    """The private keys that can be read in any version."""
 
 
 def _memory_world() -> World:
@@ -39,6 +45,9 @@ def _memory_world() -> World:
         keys=lambda role: MemoryKeyVault(role, vault),
         registry=lambda role: MemoryRegistry(role, vault),
         owner_version=lambda owner, repository: vault.read(f"secrets/{owner_path(owner, repository)}")[1],
+        signing_versions=lambda repository: [
+            str((vault.read(f"softman/{signing_path(repository)}")[0] or {})["privateKey"])
+        ],
     )
 
 
@@ -55,9 +64,26 @@ def _vault_world(request: pytest.FixtureRequest) -> Iterator[World]:
         keys=lambda role: VaultKeys(sessions[role], settings),
         registry=lambda role: VaultRegistry(sessions[role], settings),
         owner_version=version,
+        signing_versions=lambda repository: _versions(server, settings, signing_path(repository)),
     )
     for session in sessions.values():
         session.close()
+
+
+def _versions(server: Server, settings: VaultSettings, path: str) -> list[str]:
+    """The private keys in all versions that an administrator can read."""
+    client: Any = hvac.Client(server.address, token=server.root_token)
+    kv, mount = client.secrets.kv.v2, settings.own_mount
+    try:
+        known = kv.read_secret_metadata(path=path, mount_point=mount)["data"]["versions"]
+        left = sorted(int(number) for number, version in known.items() if not version["destroyed"])
+        found = [
+            kv.read_secret_version(path=path, version=number, mount_point=mount, raise_on_deleted_version=True)
+            for number in left
+        ]
+    finally:
+        client.adapter.close()
+    return [version["data"]["data"]["privateKey"] for version in found]
 
 
 @pytest.fixture
@@ -124,6 +150,55 @@ class TestSigningKeys:
         with pytest.raises(Forbidden):
             publisher.create_signing(BIOTEAM, SIGNING)
         assert world.keys(Role.STRATUM0).read_signing(BIOTEAM) is None
+
+    def test_a_change_is_based_on_what_others_wrote(self, world: World) -> None:
+        one, two = world.keys(Role.STRATUM0), world.keys(Role.STRATUM0)
+        one.create_signing(ALICE, SIGNING)
+        wrote: list[bool] = []
+
+        def change(values: dict[str, str]) -> dict[str, str]:
+            return values | {"one": "1"}
+
+        def also(values: dict[str, str]) -> dict[str, str]:
+            if not wrote and not isinstance(two, MemoryKeyVault):
+                wrote.append(True)
+                one.change_signing(ALICE, change)  # between reading and writing
+            return values | {"two": "2"}
+
+        if isinstance(two, MemoryKeyVault):  # which holds others off meanwhile
+            one.change_signing(ALICE, change)
+        assert two.change_signing(ALICE, also) == SIGNING | {"one": "1", "two": "2"}
+        assert one.read_signing(ALICE, fresh=True) == SIGNING | {"one": "1", "two": "2"}
+
+    def test_there_must_be_something_to_change(self, keys: KeyVault) -> None:
+        with pytest.raises(NotFound):
+            keys.change_signing(ALICE, lambda values: values)
+        with pytest.raises(NotFound):
+            keys.change_master("domain/example.org", lambda values: values)
+
+    def test_master_keys_lie_apart(self, world: World) -> None:
+        keys = world.keys(Role.STRATUM0)
+        assert keys.read_master("domain/example.org") is None
+        assert keys.create_master("domain/example.org", {"masterKey": "m"}) == {"masterKey": "m"}
+        assert keys.create_master("domain/example.org", {"masterKey": "other"}) == {"masterKey": "m"}
+        assert keys.read_master("repository/example.org") is None
+        assert keys.change_master("domain/example.org", lambda values: values | {"n": "2"}) == {
+            "masterKey": "m",
+            "n": "2",
+        }
+        assert keys.read_signing(ALICE) is None
+        publisher = world.keys(Role.PUBLISHER)
+        with pytest.raises(Forbidden):
+            publisher.read_master("domain/example.org")
+        with pytest.raises(Forbidden):
+            publisher.create_master("domain/example.org", {})
+
+    def test_what_is_to_be_forgotten_is(self, world: World) -> None:
+        keys = world.keys(Role.STRATUM0)
+        keys.create_signing(ALICE, SIGNING)
+        keys.change_signing(ALICE, lambda _values: {"privateKey": "second"}, forget=True)
+        assert keys.read_signing(ALICE, fresh=True) == {"privateKey": "second"}
+        assert world.signing_versions(ALICE) == ["second"]
 
     def test_changing_a_result_changes_nothing_stored(self, keys: KeyVault) -> None:
         keys.create_signing(ALICE, SIGNING)["privateKey"] = "changed"

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from softman.cvmfs.errors import CertificateNotListed, FormatError, SignatureInvalid
+from softman.cvmfs.errors import (
+    CertificateNotListed,
+    FormatError,
+    SignatureInvalid,
+    VerificationError,
+    WhitelistExpired,
+)
+from softman.cvmfs.format.hashes import HashAlgorithm
 from softman.cvmfs.format.keys import RepositoryKeys, generate_keys, renew_master_key, renew_signing_key
 from softman.cvmfs.format.manifest import MANIFEST_NAME
 from softman.cvmfs.format.whitelist import WHITELIST_NAME, Whitelist
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
+from softman.cvmfs.rotation import put_whitelist, switch_signing_key
 from tests.support.writing import NAME, START, Workshop, add, keys
 
 pytestmark = pytest.mark.slow
@@ -68,6 +76,48 @@ def test_a_certificate_to_come(workshop: Workshop, renewed: RepositoryKeys) -> N
     assert len(listed.fingerprints) == 2
     assert listed.lists(renewed.certificate)
     assert read(workshop) == 2
+
+
+def test_switching_to_a_listed_certificate(workshop: Workshop, renewed: RepositoryKeys) -> None:
+    renewed = replace(renewed, master_key=b"")
+    with pytest.raises(CertificateNotListed):
+        switch_signing_key(workshop.repository.head, renewed)
+    assert read(workshop) == 2
+    workshop.repository.resign_whitelist(30, also=[renewed.certificate])
+    for _ in range(2):  # again, as after a kill
+        manifest = switch_signing_key(workshop.repository.head, renewed)
+        assert read(workshop) == 2
+    after = Repository(workshop.store, NAME, renewed, now=workshop.now)
+    assert after.manifest() == manifest
+    with pytest.raises(SignatureInvalid):
+        workshop.repository.manifest()
+
+
+def test_a_whitelist_signed_elsewhere(workshop: Workshop, renewed: RepositoryKeys) -> None:
+    path = workshop.root / WHITELIST_NAME
+    first = path.read_bytes()
+    workshop.time += timedelta(hours=1)
+    workshop.repository.resign_whitelist(60, also=[renewed.certificate])
+    second = path.read_bytes()
+    path.write_bytes(first)
+    head = workshop.repository.head.with_keys(replace(workshop.keys, master_key=b""))
+    assert put_whitelist(head, second).lists(renewed.certificate)
+    assert path.read_bytes() == second
+    with pytest.raises(VerificationError, match="older"):
+        put_whitelist(head, first)
+    stranger = generate_keys(NAME, START)
+    others = workshop.repository.head.with_keys(stranger)
+    others.sign_whitelist(HashAlgorithm.SHA1, 90)
+    foreign = path.read_bytes()
+    path.write_bytes(second)
+    with pytest.raises(SignatureInvalid):
+        put_whitelist(head, foreign)
+    with pytest.raises(CertificateNotListed):
+        put_whitelist(head.with_keys(replace(stranger, public_key=workshop.keys.public_key)), second)
+    workshop.time += timedelta(days=61)
+    with pytest.raises(WhitelistExpired):
+        put_whitelist(head, second)
+    assert path.read_bytes() == second
 
 
 def test_repeating_an_interrupted_rotation(workshop: Workshop, renewed: RepositoryKeys) -> None:
