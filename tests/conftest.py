@@ -19,7 +19,7 @@ from tests.support.site import Site
 REQUIRE_STACK = "SOFTMAN_REQUIRE_STACK"
 _UNIT = Path(__file__).parent / "unit"
 _SCRUBBED = ("SOFTMAN_", "AWS_", "VAULT_", "BAO_", "CELERY_", "RABBITMQ_", "CEPH_")
-_FOR_THE_TESTS = {REQUIRE_STACK, "SOFTMAN_CHAOS_SEED"}
+_FOR_THE_TESTS = {REQUIRE_STACK, "SOFTMAN_CHAOS_SEED", "SOFTMAN_GENERATED_EXAMPLES"}
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _STACK_REQUIRED = os.environ.get(REQUIRE_STACK) == "1"
 

@@ -16,28 +16,24 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from softman.cvmfs.balancing import Balance
 from softman.cvmfs.format.keys import generate_gateway_key, generate_keys
 from softman.cvmfs.store.local import LocalStore
-from softman.errors import InvalidInput
 from softman.model import CommitRequest
-from softman.services.configuration import CONFIGURATION_KEY, parse_configuration
+from softman.services.configuration import CONFIGURATION_KEY
 from softman.services.mapping import Rules
 from softman.services.sync import SliceLimits
-from tests.support.bucket_model import CLASSES, CONTENT, Objects, expected
+from tests.support.bucket_model import (
+    CLASSES,
+    CONFIGURATIONS,
+    CONTENT,
+    METADATA,
+    Objects,
+    expected,
+    of_the_owner,
+    rules_after,
+)
 from tests.support.catalogs import stored_catalogs
 from tests.support.world import LIMITS, World
 
 KEYS = st.sampled_from([f"cvmfs/{key}" for key in CLASSES])
-METADATA = st.sampled_from([{}, {}, {"mode": "100600"}, {"mtime": "1.5"}, {"unpack": "false"}])
-CONFIGURATIONS = st.sampled_from(
-    [
-        b"ignore = ['/d/', '*.b']",
-        b"[unpack]\nenabled = false",
-        b"[unpack]\nbelow = ['a']\n[modes]\nfile = '0600'",
-        b"[catalogs]\ndepth = 1",
-        b"[catalogs]\ndepth = 2",
-        b"broken",
-        b"",
-    ]
-)
 
 
 def _material() -> dict[str, str]:
@@ -67,11 +63,11 @@ class BucketAndRepository(RuleBasedStateMachine):
         self.undelivered: set[str] = set()
         self.mapping = Rules("alice.example.org")
 
-    @rule(key=KEYS, data=st.data(), metadata=METADATA)
+    @rule(key=KEYS, data=st.data(), metadata=st.sampled_from(METADATA))
     def put(self, key: str, data: st.DataObject, metadata: dict[str, str]) -> None:
         self._put(key, data.draw(st.sampled_from(CONTENT[CLASSES[key.removeprefix("cvmfs/")]])), metadata)
 
-    @rule(content=CONFIGURATIONS)
+    @rule(content=st.sampled_from(CONFIGURATIONS))
     def configure(self, content: bytes) -> None:
         self._put(CONFIGURATION_KEY, content, {})
 
@@ -120,7 +116,7 @@ class BucketAndRepository(RuleBasedStateMachine):
         self.sync()
         self.compare()
 
-    @rule(key=KEYS, data=st.data(), metadata=METADATA, gone=KEYS)
+    @rule(key=KEYS, data=st.data(), metadata=st.sampled_from(METADATA), gone=KEYS)
     def keys_change_while_everything_is_compared(
         self, key: str, data: st.DataObject, metadata: dict[str, str], gone: str
     ) -> None:
@@ -146,24 +142,12 @@ class BucketAndRepository(RuleBasedStateMachine):
 
     def sync(self, *keys: str) -> None:
         self.world.sync(self.alice, *keys)
-        stored = self.objects.get(CONFIGURATION_KEY)
-        try:
-            configuration = None if stored is None else parse_configuration(stored[0])
-        except InvalidInput:
-            return  # the last good one stays in force
-        self.mapping = Rules("alice.example.org", configuration)
+        self.mapping = rules_after(self.alice, self.objects, self.mapping)
 
     def compare(self) -> None:
         depth = self.mapping.configuration.catalog_depth
-        ours = {"/.cvmfscatalog", "/.cvmfsautocatalog", "/.cvmfsdirtab"}
-        wanted = expected(self.objects, self.mapping)
-        shown = {
-            path: content
-            for path, content in self.world.shown(self.alice).items()
-            if path in wanted or not any(path.endswith(name) for name in ours)
-        }
-        assert shown == wanted
-        everything = self.world.shown(self.alice)
+        wanted, everything = expected(self.objects, self.mapping), self.world.shown(self.alice)
+        assert of_the_owner(everything, wanted) == wanted
         assert ("/.cvmfsdirtab" in everything) is (depth > 0)
         folders = {path for path, content in everything.items() if content is None and path.count("/") <= depth}
         assert folders <= {path.rpartition("/")[0] for path in everything if path.endswith("/.cvmfscatalog")}

@@ -19,6 +19,7 @@ from softman.names import Kind, RepositoryName
 from softman.services.publisher import Publisher, TurnLimits
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
+from tests.support.bucket_model import Shown, shown_by
 
 DOMAIN = "example.org"
 LIMITS = TurnLimits(SliceLimits(1000, 10**9, 60.0), slices=20, seconds=60.0, threads=2, lease_seconds=60)
@@ -129,11 +130,6 @@ class World:
             turn = self.publisher.publish_changes(name)
         return turn
 
-    def shown(self, name: RepositoryName) -> dict[str, bytes | None]:
-        """Paths and content as the verifying reader shows them; None stands for a directory, ``-> `` begins links."""
-        found: dict[str, bytes | None] = {}
-        with self.reader(name).snapshot() as snapshot:
-            for entry in snapshot.walk():
-                content = b"-> " + entry.symlink if entry.is_symlink else None
-                found[entry.path.decode()] = b"".join(snapshot.read_entry(entry)) if entry.is_file else content
-        return found
+    def shown(self, name: RepositoryName) -> Shown:
+        """What the verifying reader shows."""
+        return shown_by(self.reader(name))
