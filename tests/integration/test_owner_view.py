@@ -13,6 +13,7 @@ from softman.adapters.vault import VaultKeys
 from softman.adapters.vault_layout import Role
 from softman.adapters.vault_session import VaultSession
 from softman.cli.backend import ServiceBackend
+from softman.cli.demo.bucket import UserBucket
 from softman.cli.main import run
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.repository import Repository
@@ -20,22 +21,50 @@ from softman.names import RepositoryName
 from softman.tasks.client import client_app
 from tests.support.site import SECONDS, Site
 
-OWNER = "owner-view"
+FIRST = {"/a/one": b"a/one" * 100, "/a/two": b"a/two" * 100, "/b/three": b"b/three" * 100}
 Softman = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def softman(site: Site, capsys: pytest.CaptureFixture[str]) -> Softman:
-    """Run one command; the objects that it prints."""
+def softman(site: Site, unique: str, capsys: pytest.CaptureFixture[str]) -> Softman:
+    """Run one command about the repository; the objects that it prints."""
 
     def call(command: str, *options: str) -> list[Any]:
-        code = run([command, OWNER, *options, "--json"], ServiceBackend(site.settings))
+        code = run([command, unique, *options, "--json"], ServiceBackend(site.settings))
         printed = capsys.readouterr()
         assert code == 0, printed.err
         # The log, which the command itself would keep quiet, is there, too.
         return [json.loads(line) for line in printed.out.splitlines() if line.startswith("{")]
 
     return call
+
+
+@pytest.fixture
+def bucket(site: Site, unique: str) -> UserBucket:
+    """A bucket that holds ``FIRST`` and a key that is refused."""
+    site.stack.create_s3_user(unique)
+    S3Connector.from_settings(site.settings.s3).ensure_bucket(unique, unique)
+    bucket = site.bucket(unique)
+    for path, content in FIRST.items():
+        bucket.put(path[1:], content)
+    bucket.put("../bad", b"")
+    return bucket
+
+
+@pytest.fixture
+def name(site: Site, bucket: UserBucket) -> RepositoryName:
+    """Its repository, which no reconciliation comes to: it would publish what the tests want to ask for."""
+    clockwork, period = wiring.clockwork(site.settings), site.settings.reconcile_seconds
+    if 0 < clockwork.claim("reconcile", period) < 2 * SECONDS:
+        clockwork.give_back("reconcile")
+        clockwork.claim("reconcile", period)
+    return site.provision(bucket.name)
+
+
+@pytest.fixture
+def unheard(site: Site, name: RepositoryName) -> None:
+    """Nobody hears of what changes from now on."""
+    S3Connector.from_settings(site.settings.s3).remove_notification(name.bucket)
 
 
 def damage(site: Site, name: RepositoryName, path: bytes, content: bytes) -> None:
@@ -60,19 +89,11 @@ def numbers(report: dict[str, Any]) -> tuple[str, int, int, int, int]:
     return report["scope"], report["added"], report["changed"], report["removed"], report["refusals"]
 
 
-def test_owners_see_and_steer_what_is_published(site: Site, softman: Softman) -> None:
-    site.stack.create_s3_user(OWNER)
-    connector = S3Connector.from_settings(site.settings.s3)
-    connector.ensure_bucket(OWNER, OWNER)
-    bucket = site.bucket(OWNER)
-    for key in ("a/one", "a/two", "b/three", "../bad"):
-        bucket.put(key, key.encode() * 100)
-    name = site.provision(OWNER)
-
-    # The first sync.
+@pytest.mark.usefixtures("name")
+def test_owners_see_what_was_published(softman: Softman) -> None:
     (first,) = softman("syncs")
     assert numbers(first) == ("everything", 3, 0, 0, 1)
-    assert first["bytes_read"] == len("a/onea/twob/three") * 100
+    assert first["bytes_read"] == sum(map(len, FIRST.values()))
     assert [(each["key"], "'..'" in each["reason"]) for each in softman("refused")] == [("cvmfs/../bad", True)]
     (described,) = softman("status")
     assert described["usage"] == {"entries": 6, "bytes": first["bytes_read"]}  # three files, two folders, and the root
@@ -80,10 +101,13 @@ def test_owners_see_and_steer_what_is_published(site: Site, softman: Softman) ->
     (backlog,) = softman("pending")
     assert (backlog["pending"], backlog["everything"], backlog["keys"]) == (0, False, [])
     added = {(each["change"], each["path"]) for each in softman("diff", "1", str(first["revision"]))}
-    assert added >= {("added", f"/{path}") for path in ("a", "a/one", "a/two", "b", "b/three")}
+    assert added >= {("added", path) for path in ("/a", "/b", *FIRST)}
 
-    # Changes that nobody heard of: a plan, and only one folder is brought up to date.
-    connector.remove_notification(OWNER)
+
+@pytest.mark.usefixtures("unheard")
+def test_owners_plan_and_resync_a_folder(
+    site: Site, name: RepositoryName, bucket: UserBucket, softman: Softman
+) -> None:
     bucket.put("a/new", b"new")
     bucket.delete("a/two")
     bucket.put("b/new", b"new")
@@ -97,26 +121,33 @@ def test_owners_see_and_steer_what_is_published(site: Site, softman: Softman) ->
     softman("resync", "--prefix", "cvmfs/a/")
     last, _ = softman("syncs")
     assert numbers(last) == ("cvmfs/a/", 1, 0, 1, 0)
-    files = {"/a/one": b"a/one" * 100, "/a/new": b"new", "/b/three": b"b/three" * 100}
-    assert site.shown(name) == files
+    assert site.shown(name) == {"/a/one": FIRST["/a/one"], "/a/new": b"new", "/b/three": FIRST["/b/three"]}
     changed = {each["path"]: each["change"] for each in softman("diff") if each["path"] != "/a"}
     assert changed == {"/a/new": "added", "/a/two": "removed"}
 
-    # Celery's own command line does the same.
+
+@pytest.mark.usefixtures("unheard")
+def test_admins_resync_with_the_command_line_of_celery(
+    site: Site, name: RepositoryName, bucket: UserBucket, softman: Softman
+) -> None:
+    (first,) = softman("syncs")
+    bucket.put("b/new", b"new")
     called = site.celery("call", "softman.resync", f'--args=["{name}"]', '--kwargs={"prefix": "cvmfs/b/"}')
     assert called.returncode == 0, called.stderr
     answer = client_app(site.settings).AsyncResult(called.stdout.strip()).get(timeout=SECONDS)
-    assert (answer["message"], answer["more"]) == (f"revision {last['revision'] + 1}", False)
-    files["/b/new"] = b"new"
-    assert site.shown(name) == files
+    assert (answer["message"], answer["more"]) == (f"revision {first['revision'] + 1}", False)
+    assert site.shown(name) == {**FIRST, "/b/new": b"new"}
 
-    # Damage that only content tells: a resync does not see it, verifying does.
+
+def test_damage_that_only_content_tells_is_found_by_verifying(
+    site: Site, name: RepositoryName, softman: Softman
+) -> None:
     damage(site, name, b"/a/one", b"A/ONE" * 100)
-    assert site.shown(name) != files
+    assert site.shown(name)["/a/one"] == b"A/ONE" * 100
     softman("resync")
     assert site.shown(name)["/a/one"] == b"A/ONE" * 100
     softman("resync", "--verify")
-    assert site.shown(name) == files
+    assert site.shown(name) == FIRST
     last, *_ = softman("syncs")
     assert numbers(last) == ("everything, verifying content", 0, 1, 0, 1)
     (repaired,) = softman("diff")
