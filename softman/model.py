@@ -179,9 +179,16 @@ class SyncProgress:
     """Objects that were looked at because they differ."""
     bytes_read: int = 0
     remaining: int | None = None
-    """Objects that are left, where that is known."""
+    """Objects that are left, to be looked at or to be compared, where that is known."""
     revision: int | None = None
     """The last revision that it committed."""
+    remaining_bytes: int | None = None
+    """Bytes in objects that are left to be compared, where that is known; not all of them need be read."""
+
+    @property
+    def done(self) -> int:
+        """What ``remaining`` goes on from: objects that were looked at, or compared."""
+        return self.compared or self.objects
 
     @property
     def objects_per_second(self) -> float:

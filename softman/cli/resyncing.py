@@ -121,9 +121,9 @@ class _Shown:
     def __call__(self, progress: SyncProgress | None) -> None:
         if progress is None:
             return
-        total = None if progress.remaining is None else progress.objects + progress.remaining
+        total = None if progress.remaining is None else progress.done + progress.remaining
         text = printable(progress_in_words(progress))
-        self._bar.update(self._task, description=text, completed=progress.objects, total=total)
+        self._bar.update(self._task, description=text, completed=progress.done, total=total)
 
 
 @contextmanager

@@ -95,7 +95,8 @@ def progress_in_words(progress: SyncProgress) -> str:
     if progress.bytes_read:
         parts.append(f"{size(progress.bytes_read)} read ({size(round(progress.bytes_per_second))}/s)")
     if progress.remaining is not None:
-        parts.append(f"{progress.remaining:,} left")
+        inside = "" if progress.remaining_bytes is None else f" ({size(progress.remaining_bytes)})"
+        parts.append(f"{progress.remaining:,}{inside} left")
     if progress.revision is not None:
         parts.append(f"revision {progress.revision} is out")
     return f"{progress.scope}: {', '.join(parts)}"

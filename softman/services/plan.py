@@ -28,6 +28,8 @@ from softman.services.mapping import (
 )
 
 _AREA = b"cvmfs"
+_STRETCH = 4096
+"""Objects that are compared between two signs of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,14 @@ class Unmark:
     path: bytes
 
 
-Step = Look | Vanished | Unmark | Refusal
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Nothing is to be done up to ``key``: a sign of life, so that others have their turn while all agrees."""
+
+    key: str
+
+
+Step = Look | Vanished | Unmark | Refusal | Passed
 Shown = tuple[bytes, Entry, bytes | None]
 """An entry between the key that it came from and its mark."""
 _END: Shown = (b"\xff", Entry(b"", 0, 0, 0), None)  # after all keys: they begin with cvmfs/
@@ -172,8 +181,12 @@ class Difference:
         shown = next(right, _END)
         fast = self._settled and not self._verify and self._rules.usual_modes
         last = ""
+        until = self.compared + _STRETCH
         for item in listing:
             self.compared += 1
+            if self.compared >= until:
+                until += _STRETCH
+                yield Passed(last)
             item_key = item.key.encode(errors="surrogateescape")
             while shown[0] < item_key:
                 yield from self._only_shown(shown[1], last)

@@ -45,7 +45,7 @@ def preview(steps: Iterable[Step], base: Snapshot) -> Iterator[PlannedStep]:
             yield PlannedStep(Action.CHANGE, "", _text(step.path.rpartition(b"/")[0]), "it needs no catalog of its own")
         elif isinstance(step, Vanished):
             yield PlannedStep(Action.REMOVE, step.target.key, _text(step.target.path))
-        else:
+        elif isinstance(step, Look):
             yield _look(step, base)
 
 

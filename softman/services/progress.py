@@ -8,6 +8,7 @@ from softman.adapters.ports import Records
 from softman.errors import SoftmanError
 from softman.model import SyncProgress
 from softman.names import RepositoryName
+from softman.services.counting import Amount
 from softman.services.publication import Tally
 
 _EVERY = 2.0
@@ -22,7 +23,7 @@ class ProgressRecorder:
         name: the repository.
         scope: what is synced, in words.
         compared: how many objects and entries were compared so far.
-        remaining: how many objects there are to look at, where that is known.
+        left: given how many objects are done, what is left, where that is known.
         clock: Unix time.
     """
 
@@ -33,16 +34,16 @@ class ProgressRecorder:
         scope: str,
         *,
         compared: Callable[[], int],
-        remaining: int | None,
+        left: Callable[[int], Amount | None],
         clock: Callable[[], float],
     ) -> None:
         self._records = records
         self._name = name
         self._compared = compared
-        self._expected = remaining
+        self._left = left
         self._clock = clock
         now = clock()
-        self._before = SyncProgress(str(name), scope, started_at=now, at=now, remaining=remaining)
+        self._before = SyncProgress(str(name), scope, started_at=now, at=now)
         self._next = time.monotonic() + _EVERY
 
     def watch(self, tally: Tally) -> None:
@@ -67,13 +68,15 @@ class ProgressRecorder:
 
     def _with(self, tally: Tally) -> SyncProgress:
         objects = self._before.objects + tally.objects
+        left = self._left(objects)
         return replace(
             self._before,
             at=self._clock(),
             compared=self._compared(),
             objects=objects,
             bytes_read=self._before.bytes_read + tally.bytes_read,
-            remaining=None if self._expected is None else max(0, self._expected - objects),
+            remaining=None if left is None else left.objects,
+            remaining_bytes=None if left is None else left.bytes,
         )
 
     def _record(self, progress: SyncProgress) -> None:

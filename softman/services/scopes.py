@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -11,14 +11,25 @@ from softman.adapters.ports import BucketReader, Records
 from softman.cvmfs.snapshot import Snapshot
 from softman.errors import Forbidden
 from softman.log import get_logger
-from softman.model import PUBLISHED_PREFIX, Keys, Part, Refusal, RegistryRecord, Scope, SyncReport
+from softman.model import (
+    PUBLISHED_PREFIX,
+    BucketObject,
+    Everything,
+    Keys,
+    Part,
+    Refusal,
+    RegistryRecord,
+    Scope,
+    SyncReport,
+)
 from softman.names import RepositoryName
 from softman.services.arrivals import Arrivals
 from softman.services.bucket_rules import read_rules
 from softman.services.configuration import CONFIGURATION_KEY
+from softman.services.counting import Amount, Countdown
 from softman.services.keeper import LeaseKeeper
 from softman.services.mapping import Rules, SiteRules, Target
-from softman.services.plan import Difference, Look, Step, Vanished, looks, walk
+from softman.services.plan import Difference, Look, Passed, Step, Vanished, looks, walk
 from softman.services.preview import Action, PlannedStep, preview
 from softman.services.progress import ProgressRecorder
 from softman.services.publication import Tally
@@ -92,7 +103,7 @@ class _Plan:
     rivals: Rivals
     complete: bool
     compared: Callable[[], int]
-    remaining: int | None
+    left: Callable[[int], Amount | None]
     words: str
     known: dict[str, Refusal]
     """Refused before; in the end those are forgotten that were not refused again."""
@@ -149,15 +160,18 @@ class ScopeSync:
                 work.name,
                 plan.words,
                 compared=plan.compared,
-                remaining=plan.remaining,
+                left=plan.left,
                 clock=lambda: self._clock().timestamp(),
             )
             hurry = never if isinstance(scope, Keys) else arrivals.wait
             job = Job(plan.steps, plan.rivals, plan.complete, progress.watch, hurry=hurry)
             hand = _Hand(work, keeper, course, found.refusal, outcome)
+            # One that begins at the front again when it is cut has to come further than the one before.
+            may_be_cut = not isinstance(scope, Everything)
             try:
-                while not (outcome.ended or outcome.outdated or course.over()):
+                while not (outcome.ended or outcome.outdated or (may_be_cut and course.over())):
                     result = self._make(hand, job, plan)
+                    may_be_cut = may_be_cut or result.report is not None
                     outcome.ended, outcome.outdated = result.ended, result.outdated
                     progress.committed(result.tally, result.report.revision if result.report else None)
                     if not (outcome.ended or outcome.outdated or isinstance(scope, Keys)):
@@ -204,7 +218,7 @@ class ScopeSync:
             yield PlannedStep(Action.REFUSE, found.refusal.key, "", found.refusal.reason)
         with cvmfs_errors(f"reading {work.name}"), work.reader.snapshot() as base:
             difference = self._difference(work.name, found.rules, part, base)
-            yield from preview(self._steps(work.name, difference, part, base), base)
+            yield from preview(difference.steps(self._list(work.name, part), walk(base, part)), base)
 
     @contextmanager
     def _plan(self, work: Workplace, scope: Scope | Part, outcome: Outcome, fresh: AbstractSet[str]) -> Iterator[_Plan]:
@@ -212,20 +226,26 @@ class ScopeSync:
         name, rules = work.name, work.rules
         if isinstance(scope, Keys):
             rivals = Rivals(self._buckets, name.bucket)
-            words = f"{len(scope.keys)} changed keys"
-            yield _Plan(looks(scope.keys, rules), rivals, False, lambda: 0, len(scope.keys), words, {})
+            number = len(scope.keys)
+            words = f"{number} changed keys"
+
+            def left(done: int) -> Amount:
+                return Amount(max(0, number - done))
+
+            yield _Plan(looks(scope.keys, rules), rivals, False, lambda: 0, left, words, {})
             return
         part = scope if isinstance(scope, Part) else Part()
         complete = part == Part() or (part.verify and part == Part(verify=True))
-        with cvmfs_errors(f"publishing {name}"), work.reader.snapshot() as base:
+        countdown = Countdown(lambda: self._list(name, part))
+        with cvmfs_errors(f"publishing {name}"), work.reader.snapshot() as base, closing(countdown):
             difference = self._difference(name, rules, part, base)
-            steps = self._steps(name, difference, part, base)
+            steps = difference.steps(countdown.passing(self._list(name, part)), walk(base, part))
             yield _Plan(
                 _followed(_renewed(steps, fresh, rules), outcome),
                 Rivals(self._buckets, name.bucket, complete=complete),
                 complete,
                 lambda: difference.compared,
-                None,
+                lambda _done: countdown.left(),
                 _in_words(scope),
                 {
                     key: each
@@ -242,9 +262,8 @@ class ScopeSync:
             verify=part.verify,
         )
 
-    def _steps(self, name: RepositoryName, difference: Difference, part: Part, base: Snapshot) -> Iterator[Step]:
-        listing = self._buckets.list_objects(name.bucket, part.prefix, part.after)
-        return difference.steps(listing, walk(base, part))
+    def _list(self, name: RepositoryName, part: Part) -> Iterator[BucketObject]:
+        return self._buckets.list_objects(name.bucket, part.prefix, part.after)
 
     def _record(
         self, name: RepositoryName, result: SliceResult, broken: Refusal | None, plan: _Plan, course: Course
@@ -279,6 +298,9 @@ def check_owner(buckets: BucketReader, name: RepositoryName) -> None:
 def _renewed(steps: Iterator[Step], fresh: AbstractSet[str], rules: Rules) -> Iterator[Step]:
     """The steps, but for keys that were published since the listing: those are looked at, whatever it says."""
     for step in steps:
+        if isinstance(step, Passed):
+            yield step
+            continue
         key = step.target.key if isinstance(step, Look | Vanished) else getattr(step, "key", "")
         if key not in fresh:
             yield step
@@ -295,7 +317,7 @@ def _followed(steps: Iterator[Step], outcome: Outcome) -> Iterator[Step]:
     for step in steps:
         if isinstance(step, Look | Vanished):
             outcome.after = step.target.key
-        elif isinstance(step, Refusal):
+        elif isinstance(step, Refusal | Passed):
             outcome.after = step.key
         yield step
 

@@ -16,7 +16,7 @@ from softman.services.archives.tree import StagedTree
 from softman.services.looking import WEIGHT, Looking
 from softman.services.mapping import Rules, Target, TargetKind, claimants
 from softman.services.observe import Gone, Observation, Same, Seen
-from softman.services.plan import Look, Step, Unmark, Vanished
+from softman.services.plan import Look, Passed, Step, Unmark, Vanished
 from softman.services.publication import Publication, Tally
 from softman.services.rivals import Rivals
 
@@ -202,6 +202,8 @@ class Slice:
             return False
         if isinstance(step, Refusal):
             self._tally.refuse(step)
+        elif isinstance(step, Passed):
+            self._between()
         elif isinstance(step, Look):
             self._look(step.target, verify=step.verify, size=step.size)
         else:
