@@ -35,7 +35,11 @@ class S3Settings(_Section):
     endpoint: str = "http://127.0.0.1:7480"
     region: str = "us-east-1"
     reader: S3Credential = S3Credential()
-    """The publishers' credential: reads every bucket, writes nothing."""
+    """The publishers' credential: reads every bucket, writes nothing; with a role, it may only assume that."""
+    reader_role_arn: str = ""
+    """The role that publishers assume for each bucket, narrowed to it: ``arn:aws:iam:::role/softman-reader``."""
+    session_seconds: int = Field(default=3600, ge=900, le=43200)
+    """How long such a session lasts; it is renewed after three quarters of that."""
     connector: S3Credential = S3Credential()
     """The connector pool's credential: makes buckets and installs notifications (decision 3)."""
     create_missing_users: bool = False

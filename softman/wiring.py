@@ -32,6 +32,7 @@ from softman.adapters.s3 import S3Buckets
 from softman.adapters.s3_client import S3Access
 from softman.adapters.s3_connector import S3Connector
 from softman.adapters.s3_objects import THREADS, S3Objects
+from softman.adapters.s3_sessions import S3SessionBuckets
 from softman.adapters.s3_store import S3Place, S3Store
 from softman.adapters.turn_states import RedisTurnStates
 from softman.adapters.vault import VaultKeys
@@ -229,7 +230,10 @@ def _vault(settings: Settings, role: Role) -> tuple[KeyVault, Registry]:
 
 @cache
 def _buckets(settings: Settings) -> BucketReader:
-    buckets = S3Buckets.from_settings(settings.s3, threads=settings.sync.fetch_threads)
+    threads = settings.sync.fetch_threads
+    buckets: BucketReader = S3Buckets.from_settings(settings.s3, threads=threads)
+    if settings.s3.reader_role_arn:
+        buckets = S3SessionBuckets.from_settings(settings.s3, threads=threads)
     return guarded(buckets, _circuit(settings, "the object store"))
 
 

@@ -64,10 +64,7 @@ class S3Buckets:
     @classmethod
     def from_settings(cls, settings: S3Settings, *, threads: int) -> Self:
         """Read with the publishers' credential."""
-        credential = settings.reader
-        secret = credential.secret_key.get_secret_value()
-        access = S3Access(settings.endpoint, credential.access_key, secret, settings.region)
-        return cls(access, threads=threads)
+        return cls(reader_access(settings), threads=threads)
 
     def owner(self, bucket: str) -> str:
         """See ``BucketReader.owner``."""
@@ -195,6 +192,13 @@ class S3Body:
     def _has_changed(self, cause: Exception | None) -> NoReturn:
         msg = f"{self.info.key} changed while it was read"
         raise Conflict(msg) from cause
+
+
+def reader_access(settings: S3Settings) -> S3Access:
+    """The object store with the publishers' credential."""
+    credential = settings.reader
+    secret = credential.secret_key.get_secret_value()
+    return S3Access(settings.endpoint, credential.access_key, secret, settings.region)
 
 
 def bucket_owner(client: "S3Client", bucket: str) -> str:

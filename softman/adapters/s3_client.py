@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
+from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.session import get_session
 
 from softman.adapters.errormap import Meaning, Table
 from softman.errors import Conflict, Forbidden, InvalidInput, NotFound, ServiceUnavailable
@@ -29,6 +31,14 @@ class S3Access:
     access_key: str
     secret_key: str
     region: str = "us-east-1"
+    session: Credentials | None = None
+    """Credentials that change, instead of the two keys (``s3_sessions``)."""
+
+    def keys(self) -> ReadOnlyCredentials:
+        """What to sign the next request with."""
+        if self.session is not None:
+            return self.session.get_frozen_credentials()
+        return ReadOnlyCredentials(self.access_key, self.secret_key, None, None)
 
     def __repr__(self) -> str:
         return f"S3Access({self.endpoint!r}, {self.access_key!r}, ***)"
@@ -55,15 +65,23 @@ def client_config(connections: int) -> Config:
 
 def s3_client(access: S3Access, *, connections: int = 10) -> "S3Client":
     """An S3 client that threads may share."""
-    client: S3Client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=access.endpoint,
-        region_name=access.region,
-        aws_access_key_id=access.access_key,
-        aws_secret_access_key=access.secret_key,
-        config=client_config(connections),
+    session = get_session()
+    session.register_component("credential_provider", _Keys(access))
+    client: S3Client = boto3.session.Session(botocore_session=session).client(
+        "s3", endpoint_url=access.endpoint, region_name=access.region, config=client_config(connections)
     )
     return client
+
+
+class _Keys:
+    """Gives the credentials to botocore, which asks its component ``credential_provider`` for them."""
+
+    def __init__(self, access: S3Access) -> None:
+        self._access = access
+
+    def load_credentials(self) -> Credentials:
+        access = self._access
+        return access.session or Credentials(access.access_key, access.secret_key)
 
 
 def sns_client(access: S3Access) -> "SNSClient":

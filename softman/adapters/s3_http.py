@@ -15,7 +15,6 @@ from urllib.parse import quote
 from botocore import exceptions as boto
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
 from botocore.session import get_session
 
@@ -38,7 +37,7 @@ class SignedHttp:
     def __init__(self, access: S3Access, *, connections: int = 2) -> None:
         self._endpoint = access.endpoint.rstrip("/")
         self._region = access.region
-        self._credentials = Credentials(access.access_key, access.secret_key)
+        self._access = access
         # a private authority is configured as for boto3 (AWS_CA_BUNDLE)
         verify = get_session().get_config_variable("ca_bundle") or True
         self._http = URLLib3Session(
@@ -75,7 +74,7 @@ class SignedHttp:
     def _send(self, method: str, path: str, query: Mapping[str, str], operation: str) -> bytes:
         pairs = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(query.items()))
         request = AWSRequest(method=method, url=f"{self._endpoint}{quote(path)}?{pairs}")
-        S3SigV4Auth(self._credentials, "s3", self._region).add_auth(request)
+        S3SigV4Auth(self._access.keys(), "s3", self._region).add_auth(request)
         answer = self._http.send(request.prepare())
         body: bytes = answer.content
         if answer.status_code >= _ERRORS:

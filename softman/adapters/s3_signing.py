@@ -14,6 +14,7 @@ from softman.adapters.s3_client import S3Access
 
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _SIGNED = "host;x-amz-content-sha256;x-amz-date"
+_TOKEN = "x-amz-security-token"  # noqa: S105 - the name of a header
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -31,7 +32,7 @@ class Signer:
         self._host = f"{parts.hostname}{port}" if ":" not in (parts.hostname or "") else f"[{parts.hostname}]{port}"
         self._access = access
         self._clock = clock
-        self._day = ("", b"")
+        self._known = ("", "", b"")
 
     def headers(self, path: str, query: str = "") -> list[str]:
         """The headers that sign a GET; others may be added, which are not signed.
@@ -41,26 +42,29 @@ class Signer:
             query: the pairs in order, quoted in the same way.
         """
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
+        keys = self._access.keys()
+        signed, more = (f"{_SIGNED};{_TOKEN}", f"{_TOKEN}:{keys.token}\n") if keys.token else (_SIGNED, "")
         scope = f"{now[:8]}/{self._access.region}/s3/aws4_request"
         request = (
-            f"GET\n{path}\n{query}\nhost:{self._host}\nx-amz-content-sha256:{_EMPTY}\nx-amz-date:{now}\n\n"
-            f"{_SIGNED}\n{_EMPTY}"
+            f"GET\n{path}\n{query}\nhost:{self._host}\nx-amz-content-sha256:{_EMPTY}\nx-amz-date:{now}\n{more}\n"
+            f"{signed}\n{_EMPTY}"
         )
         text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        signature = hmac.digest(self._key(now[:8]), text.encode(), "sha256").hex()
-        credential = f"{self._access.access_key}/{scope}"
+        signature = hmac.digest(self._key(now[:8], keys.secret_key or ""), text.encode(), "sha256").hex()
+        credential = f"{keys.access_key}/{scope}"
         return [
             f"Host: {self._host}",
             f"X-Amz-Content-SHA256: {_EMPTY}",
             f"X-Amz-Date: {now}",
-            f"Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={_SIGNED}, Signature={signature}",
+            *([f"X-Amz-Security-Token: {keys.token}"] if keys.token else []),
+            f"Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature={signature}",
         ]
 
-    def _key(self, day: str) -> bytes:
-        known, key = self._day
-        if known != day:
-            key = f"AWS4{self._access.secret_key}".encode()
+    def _key(self, day: str, secret: str) -> bytes:
+        known_day, known_secret, key = self._known
+        if (known_day, known_secret) != (day, secret):
+            key = f"AWS4{secret}".encode()
             for part in (day, self._access.region, "s3", "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._day = (day, key)
+            self._known = (day, secret, key)
         return key

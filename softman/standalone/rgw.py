@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from softman.adapters.s3_client import S3Access
-from softman.adapters.s3_grants import allow_reading
+from softman.adapters.s3_grants import allow_reading, allow_sessions
 from softman.errors import ServiceUnavailable
 from softman.standalone import restarter
 from softman.standalone.ceph import CephServer
@@ -35,6 +35,7 @@ rgw_enable_usage_log = false
 rgw_enable_ops_log = false
 rgw_sts_key = {sts_key}
 rgw_s3_auth_use_sts = true
+rgw_sts_min_session_duration = 1
 rgw_trust_forwarded_https = true
 rgw_dynamic_resharding = false
 debug_rgw = 0/0
@@ -159,6 +160,19 @@ class GatewayServer(Server):
         connector = self.create_user(CONNECTOR, "--system", f"--caps={_CONNECTOR_CAPS}")
         reader = self.create_user(READER, "--op-mask=read")
         return {CONNECTOR: connector, READER: reader}
+
+    def make_session_role(self, uid: str) -> tuple[str, S3Keys]:
+        """A role whose sessions read, and a user that can do nothing but assume it; needs the running gateway.
+
+        Returns:
+            The role's ARN, and the user's keys.
+        """
+        keys = self.create_user(uid, "--op-mask=read")
+        admin = self.create_user(f"{uid}-admin", "--system", "--caps=roles=*;user-policy=*")
+        arn = allow_sessions(S3Access(self.url, admin.access_key, admin.secret_key), uid, uid)
+        configuration = str(self._cluster.configuration)
+        self._cluster.command("radosgw-admin", "-c", configuration, "user", "rm", f"--uid={uid}-admin")
+        return arn, keys
 
     def allow_reader(self, connector: S3Keys) -> None:
         """Let the reader look at every bucket; needs the running gateway."""

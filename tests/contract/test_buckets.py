@@ -15,6 +15,7 @@ from softman.adapters.s3 import S3Buckets
 from softman.adapters.s3_client import S3Access, s3_client
 from softman.adapters.s3_grants import allow_reading
 from softman.adapters.s3_http import SignedHttp
+from softman.adapters.s3_sessions import S3SessionBuckets
 from softman.errors import Conflict, Forbidden, NotFound, ServiceUnavailable
 from softman.model import BucketObject
 from softman.standalone.stack import Stack
@@ -124,7 +125,25 @@ def rgw_world(stack: Stack, reader_access: S3Access, unique: str) -> RgwWorld:
     return RgwWorld(stack, reader_access, unique)
 
 
-@pytest.fixture(params=["memory", pytest.param("rgw_world", marks=pytest.mark.stack)])
+@pytest.fixture(scope="module")
+def session_reader(request: pytest.FixtureRequest) -> S3SessionBuckets:
+    """What reads each bucket in sessions of its own."""
+    stack: Stack = request.getfixturevalue("stack")
+    role, keys = stack.rgw.make_session_role("contract-sessions")
+    access = S3Access(stack.s3_endpoint, keys.access_key, keys.secret_key)
+    return S3SessionBuckets(access, role, page=PAGE, part=PART)
+
+
+@pytest.fixture
+def session_world(rgw_world: RgwWorld, session_reader: S3SessionBuckets) -> RgwWorld:
+    rgw_world.reader = session_reader
+    return rgw_world
+
+
+_REAL = [pytest.param(name, marks=pytest.mark.stack) for name in ("rgw_world", "session_world")]
+
+
+@pytest.fixture(params=["memory", *_REAL])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         return MemoryWorld()

@@ -26,7 +26,7 @@ KEYS = (
 
 def botocore_headers(access: S3Access, path: str) -> dict[str, str]:
     request = AWSRequest(method="GET", url=access.endpoint + path)
-    S3SigV4Auth(Credentials(access.access_key, access.secret_key), "s3", access.region).add_auth(request)
+    S3SigV4Auth(access.keys(), "s3", access.region).add_auth(request)
     return {name.lower(): value for name, value in request.headers.items()}
 
 
@@ -53,3 +53,25 @@ def test_the_key_follows_the_day() -> None:
     second = signer.headers("/a")
     now -= 86_400
     assert signer.headers("/a") == first != second
+
+
+class Renewed(Credentials):
+    """A session whose credentials change."""
+
+    def renew(self, access_key: str, secret_key: str, token: str) -> None:
+        self.access_key, self.secret_key, self.token = access_key, secret_key, token
+
+
+def test_the_token_of_a_session_is_signed_and_renewed_keys_are_used() -> None:
+    session = Renewed("first", "secret", "token=")
+    access = S3Access("http://127.0.0.1:7480", "", "", "a-region", session)
+    times: list[float] = []
+    signer = Signer(access, lambda: times[-1])
+    for new in (("first", "secret", "token="), ("second", "other", "another")):
+        session.renew(*new)
+        theirs = botocore_headers(access, "/a/b")
+        times.append(datetime.strptime(theirs["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+        ours = dict(line.split(": ", 1) for line in signer.headers("/a/b"))
+        del ours["Host"]
+        assert {name.lower(): value for name, value in ours.items()} == theirs
+        assert theirs["x-amz-security-token"] == new[2]
