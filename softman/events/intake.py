@@ -22,7 +22,7 @@ class Folder:
         domain: of the repositories; a bucket's name is the label in front of it.
         outside: events dropped because their key is not below ``cvmfs/``.
         uneventful: events dropped because they do not change content.
-        strangers: buckets whose name can be no repository, with the reason.
+        strangers: buckets whose name can be no repository, or whose owner is another one, with the reason.
     """
 
     domain: str
@@ -40,7 +40,7 @@ class Folder:
             elif not event.key.startswith(PUBLISHED_PREFIX):
                 self.outside += 1
             else:
-                name = self._repository(event.bucket)
+                name = self._repository(event)
                 if name is not None:
                     self._keys.setdefault(name, set()).add(event.key)
 
@@ -49,13 +49,21 @@ class Folder:
         """The keys to look at, for each repository."""
         return {name: frozenset(keys) for name, keys in self._keys.items()}
 
-    def _repository(self, bucket: str) -> RepositoryName | None:
+    def _repository(self, event: ObjectEvent) -> RepositoryName | None:
+        """The repository whose bucket it is, of which the owner is called as the bucket is (decision 15)."""
+        bucket = event.bucket
         name = self._names.get(bucket)
         if name is None:
             try:
                 name = self._names[bucket] = RepositoryName(bucket, self.domain)
             except InvalidInput as exc:
-                if len(self.strangers) < MAX_STRANGERS:
-                    self.strangers[bucket] = str(exc)
+                self._refuse(bucket, str(exc))
                 return None
+        if event.owner and event.owner != name.bucket:
+            self._refuse(bucket, f"the bucket {bucket} belongs to {event.owner[:80]!r}, not to {name.bucket}")
+            return None
         return name
+
+    def _refuse(self, bucket: str, reason: str) -> None:
+        if len(self.strangers) < MAX_STRANGERS:
+            self.strangers[bucket] = reason

@@ -46,6 +46,8 @@ class ObjectEvent:
     change: Change
     source: str
     """The record's ``eventSource``."""
+    owner: str = ""
+    """Whose the bucket is, as the store names its users; empty where it does not say or has other names for them."""
 
 
 def parse_notification(body: bytes | str) -> tuple[ObjectEvent, ...]:
@@ -104,9 +106,18 @@ def _event(record: Any, place: int) -> ObjectEvent:
     source = _text(record, "eventSource", where, MAX_EVENT_NAME)
     name = _text(record, "eventName", where, MAX_EVENT_NAME)
     s3 = _object(record, "s3", where)
-    bucket = _text(_object(s3, "bucket", where), "name", f"the bucket of {where}", MAX_BUCKET)
+    about = _object(s3, "bucket", where)
+    bucket = _text(about, "name", f"the bucket of {where}", MAX_BUCKET)
     key = _text(_object(s3, "object", where), "key", f"the object of {where}", 3 * MAX_KEY)
-    return ObjectEvent(bucket, _decode(key, source, where), _change(name), source)
+    owner = _owner(about) if source.startswith(RAW_SOURCES) else ""
+    return ObjectEvent(bucket, _decode(key, source, where), _change(name), source, owner)
+
+
+def _owner(bucket: dict[str, Any]) -> str:
+    """The uid of RGW, without tenant. AWS and MinIO have account ids there, which are no labels of ours."""
+    identity = bucket.get("ownerIdentity")
+    uid = identity.get("principalId") if isinstance(identity, dict) else None
+    return uid if isinstance(uid, str) else ""
 
 
 def _decode(key: str, source: str, where: str) -> str:

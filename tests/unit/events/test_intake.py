@@ -1,5 +1,7 @@
 """Folding events to repositories and keys."""
 
+from dataclasses import replace
+
 from softman.events.intake import MAX_STRANGERS, Folder
 from softman.events.messages import Change, ObjectEvent
 from softman.names import RepositoryName
@@ -40,3 +42,12 @@ def test_buckets_that_can_be_no_repository_are_reported_once_and_bounded() -> No
     assert set(folder.changes) == {ALICE}
     folder.add([_event(f"Bad.{number}", "cvmfs/a") for number in range(2 * MAX_STRANGERS)])
     assert len(folder.strangers) == MAX_STRANGERS
+
+
+def test_events_of_a_bucket_that_somebody_else_owns_are_refused_and_reported() -> None:
+    folder = Folder("example.org")
+    folder.add([replace(_event("alice", "cvmfs/a"), owner="mallory"), replace(_event("bob", "cvmfs/b"), owner="bob")])
+    assert folder.changes == {BOB: frozenset({"cvmfs/b"})}
+    assert folder.strangers == {"alice": "the bucket alice belongs to 'mallory', not to alice"}
+    folder.add([replace(_event("alice", "cvmfs/a"), owner="alice")])
+    assert ALICE in folder.changes

@@ -140,3 +140,24 @@ def test_too_many_records_are_refused() -> None:
 def test_a_url_encoded_key_may_be_longer_than_the_key() -> None:
     (event,) = _parse(_record(eventSource="aws:s3", key="%61" * MAX_KEY))
     assert event.key == "a" * MAX_KEY
+
+
+@pytest.mark.parametrize(
+    ("source", "identity", "owner"),
+    [
+        ("ceph:s3", {"principalId": "alice"}, "alice"),
+        ("ceph:s3", {"principalId": 7}, ""),
+        ("ceph:s3", "alice", ""),
+        ("ceph:s3", None, ""),
+        ("aws:s3", {"principalId": "A3NL1KOZZKExample"}, ""),
+    ],
+)
+def test_the_owner_is_read_where_it_is_a_name_of_ours(source: str, identity: Any, owner: str) -> None:
+    bucket = {"name": "alice", "ownerIdentity": identity}
+    record = {
+        "eventSource": source,
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": bucket, "object": {"key": "cvmfs/a"}},
+    }
+    (event,) = parse_notification(json.dumps({"Records": [record]}))
+    assert event.owner == owner
