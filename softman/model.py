@@ -315,6 +315,8 @@ class CommitRequest:
     signature: str
     configuration: str | None = None
     """The bucket's configuration, to be kept as the last good one; None when it did not change."""
+    path: str = ""
+    """The directory outside of which nothing changes; empty for the whole repository."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ MAX_REPOSITORY_NAME = 60
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 _SUBJECT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._@:|-]{0,127}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 RESERVED_SUBJECTS = frozenset({"groups", "softman"})
 
 
@@ -24,6 +25,11 @@ class Kind(StrEnum):
 
     PERSONAL = "personal"
     GROUP = "group"
+
+
+def is_text(text: str) -> bool:
+    """Whether ``text`` can be written as UTF-8: JSON can say lone surrogates, which are no characters."""
+    return not _SURROGATE.search(text)
 
 
 def check_domain(domain: str) -> str:

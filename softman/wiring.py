@@ -100,6 +100,7 @@ def stratum0(settings: Settings) -> Stratum0:
         whitelist_days=settings.cvmfs.whitelist_days,
         staging_age=timedelta(hours=settings.cvmfs.staging_hours),
         clock=_now,
+        links_anywhere=settings.sync.links_anywhere,
     )
 
 

@@ -86,6 +86,7 @@ _STACKS = {
     "tests/integration/test_generated.py": "site",
     "tests/integration/test_main_job.py": "site",
     "tests/integration/test_owner_view.py": "site",
+    "tests/integration/test_stolen_publisher.py": "site",
     "tests/integration/workers/": "workers",
 }
 """Whose stack tests work on: the one with all workers, the one of bare servers, those that they start themselves.

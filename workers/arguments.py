@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softman.errors import InvalidInput
-from softman.names import Kind, RepositoryName
+from softman.names import Kind, RepositoryName, is_text
 
 MAX_TEXT = 1024
 """Characters of one text argument."""
@@ -25,6 +25,9 @@ def _text(name: str, value: Any) -> str:
         raise InvalidInput(msg)
     if len(value) > MAX_TEXT:
         msg = f"the argument {name!r} has {len(value)} characters, {MAX_TEXT} are possible"
+        raise InvalidInput(msg)
+    if not is_text(value):
+        msg = f"the argument {name!r} has lone surrogates, which no text has"
         raise InvalidInput(msg)
     return value
 

@@ -51,6 +51,8 @@ class Request:
     max_catalog_bytes: int
     lease_path: str
     """As ``os.fsdecode`` makes it."""
+    links_within: str
+    """See ``Limits``."""
     memory_bytes: int
     cpu_seconds: int
     file_bytes: int
@@ -163,6 +165,7 @@ def _terms(request: Request) -> Terms:
         max_bytes=request.max_bytes,
         max_catalog_bytes=request.max_catalog_bytes,
         lease_path=os.fsencode(request.lease_path),
+        links_within=os.fsencode(request.links_within),
     )
 
 

@@ -18,7 +18,7 @@ from softman.cvmfs.format.entry import Entry, Flag
 from softman.cvmfs.format.hashes import HashAlgorithm, path_hash
 from softman.cvmfs.format.schema import CATALOG_TABLES, SCHEMA_REVISION
 from softman.cvmfs.inspection_delta import CHANGED_CHUNKS, JOIN, NEW, OLD, compare, own_counters
-from softman.cvmfs.inspection_entries import STRUCTURE, check_entry, same_but_links, same_in_another_catalog
+from softman.cvmfs.inspection_entries import STRUCTURE, check_entry, check_link, same_but_links, same_in_another_catalog
 from softman.cvmfs.inspection_rules import CHANGED_LINKS, LINKS, MOUNTPOINT, RULES, TYPES
 from softman.cvmfs.paths import MARKER, MAX_PATH
 
@@ -43,6 +43,8 @@ class Terms:
     max_bytes: int
     max_catalog_bytes: int
     lease_path: bytes = b""
+    links_within: bytes = b""
+    """Out of which no symbolic link may lead that is new or has another target; empty for anywhere."""
 
     def check_lease(self, path: bytes, *, only_links: bool = False) -> None:
         """Accept a change of ``path``.
@@ -311,6 +313,8 @@ class CatalogInspection:
         unchanged = old is not None and same_but_links(entry, old)
         self._terms.check_lease(entry.path, only_links=unchanged)
         check_entry(entry, old, self._terms.algorithm)
+        if self._terms.links_within and entry.is_symlink and (old is None or entry.symlink != old.symlink):
+            check_link(entry, self._terms.links_within)
         if unchanged and not entry.is_chunked:
             return []
         return [f"{content_hash}{kind.value}" for content_hash, kind in entry.objects()]

@@ -48,6 +48,33 @@ def check_entry(entry: Entry, old: Entry | None, algorithm: HashAlgorithm) -> No
         _check_content(entry, algorithm)
 
 
+def check_link(link: Entry, within: bytes) -> None:
+    """Accept a symbolic link whose target, read by itself, stays in the repository.
+
+    Other links on its way are not followed: what a publisher may do with two links it may do with a file, too.
+
+    Args:
+        link: the entry.
+        within: where clients see the repository, ``/cvmfs/<name>``.
+
+    Raises:
+        CandidateRejected: it leads out, or has a variable that clients replace by anything.
+    """
+    target, depth = link.symlink, link.path.count(b"/") - 1
+    if target.startswith(b"/"):
+        inside, depth = target == within or target.startswith(within + b"/"), 0
+        target = target[len(within) :]
+    else:
+        inside = True
+    for name in target.split(b"/"):
+        depth += {b"": 0, b".": 0, b"..": -1}.get(name, 1)
+        inside = inside and depth >= 0
+    if not inside or b"$(" in link.symlink:
+        raise CandidateRejected(
+            f"{link.path!r}: the symbolic link leads to {link.symlink[:200]!r}, out of the repository"
+        )
+
+
 def same_but_links(entry: Entry, old: Entry) -> bool:
     """Whether only link counts, hard-link groups, chunks and the place among the catalogs differ."""
     same = ("mode", "size", "mtime", "mtime_ns", "uid", "gid", "hash", "symlink", "xattrs")

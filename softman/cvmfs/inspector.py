@@ -45,6 +45,8 @@ class Limits:
     max_entries: int = 10_000_000
     max_bytes: int = 10 * 1024**4
     lease_path: bytes = b""
+    links_within: str = ""
+    """Where clients see the repository, out of which no symbolic link may lead; empty lets them lead anywhere."""
     max_catalog_bytes: int = 4 * _GIB
     """Of any catalog's database."""
     timeout: float = 300.0
@@ -100,6 +102,7 @@ def inspect_staged(
         max_bytes=limits.max_bytes,
         max_catalog_bytes=limits.max_catalog_bytes,
         lease_path=os.fsdecode(limits.lease_path),
+        links_within=limits.links_within,
         memory_bytes=limits.memory_bytes,
         cpu_seconds=limits.cpu_seconds,
         file_bytes=4 * largest,

@@ -25,6 +25,8 @@ def _signed_text(request: CommitRequest) -> bytes:
     ]
     if request.configuration is not None:
         fields.append(hashlib.sha256(request.configuration.encode()).hexdigest())
+    if request.path:
+        fields.append(f"path {request.path}")
     return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode()
 
 

@@ -9,6 +9,7 @@ from softman.cvmfs.errors import RevisionConflict
 from softman.cvmfs.format.hashes import ContentHash
 from softman.cvmfs.format.keys import GatewayKey, RepositoryKeys, generate_gateway_key, generate_keys
 from softman.cvmfs.format.manifest import Manifest
+from softman.cvmfs.paths import repository_path
 from softman.cvmfs.repository import Limits, Repository
 from softman.errors import CandidateRefused, Conflict, Corrupt, InvalidInput, NameTaken, NotFound
 from softman.model import Base, CommitAnswer, CommitRequest, RegistryRecord, State
@@ -33,6 +34,7 @@ class Stratum0:
         whitelist_days: validity of a whitelist; it is signed anew after half of it.
         staging_age: staged objects older than this are swept.
         clock: the present time, with a time zone.
+        links_anywhere: let symbolic links lead out of their repository.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Stratum0:
         whitelist_days: int,
         staging_age: timedelta,
         clock: Callable[[], datetime],
+        links_anywhere: bool = False,
     ) -> None:
         self._vault = vault
         self._registry = registry
@@ -55,6 +58,7 @@ class Stratum0:
         self._whitelist_days = whitelist_days
         self._staging_age = staging_age
         self._clock = clock
+        self._links_anywhere = links_anywhere
 
     def request(self, user: str, subject: str, kind: Kind, group: str | None) -> RegistryRecord:
         """Register the repository of a user or a group; asking again gives the same record.
@@ -136,7 +140,8 @@ class Stratum0:
         repository = self._open_repository(name, _keys(material))
         try:
             with cvmfs_errors(f"committing {name}"):
-                manifest = _commit(repository, request, record)
+                inside = "" if self._links_anywhere else f"/cvmfs/{name}"
+                manifest = _commit(repository, request, record, inside)
         except Conflict as exc:
             return CommitAnswer(committed=False, current=_base_after(exc, request), reason=str(exc))
         return CommitAnswer(committed=True, current=Base(manifest.revision, str(manifest.root_hash)))
@@ -245,13 +250,18 @@ def _base_after(conflict: Conflict, request: CommitRequest) -> Base:
     return Base(cause.revision, str(cause.root_hash)) if isinstance(cause, RevisionConflict) else request.base
 
 
-def _commit(repository: Repository, request: CommitRequest, record: RegistryRecord) -> Manifest:
+def _commit(repository: Repository, request: CommitRequest, record: RegistryRecord, links_within: str) -> Manifest:
     return repository.commit(
         ContentHash.parse(request.new_root_hash),
         base_revision=request.base.revision,
         base_root_hash=ContentHash.parse(request.base.root_hash),
         transaction=request.transaction,
-        limits=Limits(max_entries=_with_markers(record.quotas.max_entries), max_bytes=record.quotas.max_bytes),
+        limits=Limits(
+            max_entries=_with_markers(record.quotas.max_entries),
+            max_bytes=record.quotas.max_bytes,
+            lease_path=repository_path(request.path),
+            links_within=links_within,
+        ),
     )
 
 

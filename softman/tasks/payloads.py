@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from softman.errors import CandidateRefused, InvalidInput, PermanentError
 from softman.model import MAX_CONFIGURATION, Base, CommitAnswer, CommitRequest
+from softman.names import is_text
 
 SCHEMA = 1
 MAX_TEXT = 4096
@@ -21,6 +22,8 @@ _T = TypeVar("_T")
 def commit_request_to_json(request: CommitRequest) -> dict[str, Any]:
     """The argument of the task ``softman.commit``."""
     more = {} if request.configuration is None else {"configuration": request.configuration}
+    if request.path:
+        more["path"] = request.path
     return {
         **more,
         "schema": SCHEMA,
@@ -53,6 +56,7 @@ def commit_request_from_json(payload: object) -> CommitRequest:
         key_id=_text(fields, "key_id"),
         signature=_text(fields, "signature"),
         configuration=_text(fields, "configuration", MAX_CONFIGURATION) if "configuration" in fields else None,
+        path=_text(fields, "path") if "path" in fields else "",
     )
 
 
@@ -111,6 +115,9 @@ def _text(fields: Mapping[str, Any], name: str, longest: int = MAX_TEXT) -> str:
     value = _get(fields, name, str)
     if len(value) > longest:
         msg = f"the field {name!r} has {len(value)} characters, {longest} are possible"
+        raise InvalidInput(msg)
+    if not is_text(value):
+        msg = f"the field {name!r} has lone surrogates, which no text has"
         raise InvalidInput(msg)
     return value
 

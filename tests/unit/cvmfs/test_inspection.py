@@ -80,6 +80,7 @@ def inspected(workshop: Workshop, candidate: Candidate, staging: Staging, tmp_pa
         max_bytes=10**9,
         max_catalog_bytes=10**7,
         lease_path="",
+        links_within="",
         memory_bytes=2**30,
         cpu_seconds=60,
         file_bytes=10**8,
@@ -228,6 +229,34 @@ def test_reserved_names_at_the_root(workshop: Workshop, tmp_path: Path, name: st
     )
     with pytest.raises(CandidateRejected, match="reserved"):
         inspected(workshop, candidate, staging, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "leads_out"),
+    [
+        ("f", False),
+        ("../f", False),
+        ("../../f", True),
+        ("f/../../../g", True),
+        ("/etc/passwd", True),
+        ("/cvmfs/a.example.org", False),
+        ("/cvmfs/a.example.org/old/../f", False),
+        ("/cvmfs/a.example.org/../b.example.org", True),
+        ("/cvmfs/a.example.orgs", True),
+        ("$(HOME)/f", True),
+    ],
+)
+def test_where_links_may_lead(workshop: Workshop, tmp_path: Path, target: str, leads_out: bool) -> None:
+    def change(transaction: Transaction, _staging: Staging) -> None:
+        transaction.add_symlink("/old/new", target, 5)
+
+    candidate, staging = workshop.candidate(change)
+    inspected(workshop, candidate, staging, tmp_path)
+    if leads_out:
+        with pytest.raises(CandidateRejected, match="out of the repository"):
+            inspected(workshop, candidate, staging, tmp_path, links_within="/cvmfs/a.example.org")
+    else:
+        inspected(workshop, candidate, staging, tmp_path, links_within="/cvmfs/a.example.org")
 
 
 def test_quotas(look: Callable[..., Findings]) -> None:

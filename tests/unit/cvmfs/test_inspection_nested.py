@@ -50,6 +50,7 @@ class Inspector:
             max_bytes=10**9,
             max_catalog_bytes=10**7,
             lease_path="",
+            links_within="",
             memory_bytes=2**30,
             cpu_seconds=60,
             file_bytes=10**8,
