@@ -39,7 +39,7 @@ from softman.cvmfs.format.signature import (
 from softman.cvmfs.format.whitelist import MAX_WHITELIST_SIZE, WHITELIST_NAME, Whitelist
 from softman.cvmfs.revisions import Revisions
 from softman.cvmfs.store.base import Store
-from softman.cvmfs.verify import check_manifest
+from softman.cvmfs.verify import MAX_CERTIFICATE_SIZE, check_manifest, verify_certificate
 
 
 class Head:
@@ -84,12 +84,26 @@ class Head:
         """
         read = Manifest.from_bytes(self.store.get(MANIFEST_NAME, max_size=MAX_MANIFEST_SIZE))
         check_manifest(read.manifest, self.name)
-        if read.manifest.certificate == hash_bytes(self._certificate, read.manifest.root_hash.algorithm):
-            # It names our certificate, whose key need hence not be taken out: what signs the next must fit to this one.
-            verify_own_signature(read.signed, self.keys.private_key)
-        else:
+        # What signs the next must fit to this one. A certificate that it names need not be opened when it is ours.
+        verify_own_signature(read.signed, self.keys.private_key)
+        if not self._names_ours(read.manifest):
             verify_manifest_signature(read.signed, load_certificate(self.keys.certificate))
         return read.manifest
+
+    def _names_ours(self, manifest: Manifest) -> bool:
+        return manifest.certificate == hash_bytes(self._certificate, manifest.certificate.algorithm)
+
+    def certificate_of(self, manifest: Manifest) -> bytes:
+        """The certificate that ``manifest`` names, PEM: ours, one that ours replaces, or ours in other bytes.
+
+        Raises:
+            ObjectMissing: it is not ours, and not in the store.
+            HashMismatch: what is stored there is something else.
+        """
+        if self._names_ours(manifest):
+            return self.keys.certificate
+        name = manifest.certificate.object_path(ObjectKind.CERTIFICATE)
+        return verify_certificate(self.store.get(name, max_size=MAX_CERTIFICATE_SIZE), manifest.certificate)
 
     @cached_property
     def _certificate(self) -> bytes:
@@ -204,6 +218,14 @@ class Head:
         if read.whitelist.repository != self.name:
             raise WrongRepository(f"the whitelist is for {read.whitelist.repository}, not {self.name}")
         return read.whitelist
+
+    def resign_whitelist(self, current: Manifest, days: int, *, also: Iterable[bytes] = ()) -> datetime:
+        """``sign_whitelist`` for a repository that is there: the certificate of ``current`` stays allowed.
+
+        Raises:
+            ObjectMissing: that certificate is not ours, and not in the store.
+        """
+        return self.sign_whitelist(current.root_hash.algorithm, days, also=[*also, self.certificate_of(current)])
 
     def sign_whitelist(self, algorithm: HashAlgorithm, days: int, *, also: Iterable[bytes] = ()) -> datetime:
         """Replace the whitelist.

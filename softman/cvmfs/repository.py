@@ -140,7 +140,7 @@ class Repository:
             except (SignatureInvalid, WrongRepository) as exc:
                 raise RepositoryExists(f"{self.name} is there already, made with other keys: {exc}") from exc
             except (ObjectMissing, FormatError, HashMismatch):  # lost or damaged, and ours to replace
-                head.sign_whitelist(current.root_hash.algorithm, whitelist_days)
+                head.resign_whitelist(current, whitelist_days)
             return head.repaired(current)
 
     def commit(
@@ -327,6 +327,8 @@ class Repository:
     def resign_whitelist(self, days: int, *, also: Iterable[bytes] = ()) -> datetime:
         """Replace the whitelist by a fresh one; nothing else changes.
 
+        It allows our certificate, and the one that the manifest in force names, which ours may be about to replace.
+
         Args:
             days: of validity, from now.
             also: further certificates to allow, PEM: of a key to come, or of one that just went.
@@ -335,7 +337,7 @@ class Repository:
             When it expires.
         """
         with self._store.lock(self.name):
-            return self._head.sign_whitelist(self.manifest().root_hash.algorithm, days, also=also)
+            return self._head.resign_whitelist(self.manifest(), days, also=also)
 
     def rotate_signing_key(self, keys: RepositoryKeys, *, days: int, keep_old: bool = False) -> Manifest:
         """Sign with another key and certificate from now on; repeat it with the same keys if it was interrupted.

@@ -34,7 +34,7 @@ def rotate_signing_key(old: Head, new: Head, *, days: int, keep_old: bool) -> Ma
         except SignatureInvalid:
             current = new.manifest()  # an earlier attempt came that far
         algorithm = current.root_hash.algorithm
-        new.sign_whitelist(algorithm, days, also=[old.keys.certificate])
+        new.sign_whitelist(algorithm, days, also=[old.keys.certificate, old.certificate_of(current)])
         current = _sign_again(new, current)
         if not keep_old:
             new.sign_whitelist(algorithm, days)
@@ -62,9 +62,13 @@ def switch_signing_key(old: Head, keys: RepositoryKeys) -> Manifest:
         if not new.whitelist().lists(keys.certificate):
             raise CertificateNotListed("the whitelist does not list the new certificate yet")
         try:
-            return new.manifest()
+            current = new.manifest()
         except SignatureInvalid:
-            return _sign_again(new, old.manifest())
+            current = old.manifest()
+        else:
+            if new.certificate_of(current) == keys.certificate:
+                return current  # an earlier attempt came that far
+        return _sign_again(new, current)
 
 
 def rotate_master_key(old: Head, new: Head, *, days: int) -> datetime:
@@ -73,7 +77,7 @@ def rotate_master_key(old: Head, new: Head, *, days: int) -> datetime:
     if (new.keys.certificate, new.keys.private_key) != (old.keys.certificate, old.keys.private_key):
         raise FormatError("a new master key comes with the same signing key; that is replaced by itself")
     with old.store.lock(old.name):
-        return new.sign_whitelist(old.manifest().root_hash.algorithm, days)
+        return new.resign_whitelist(old.manifest(), days)
 
 
 def put_whitelist(head: Head, data: bytes) -> Whitelist:
@@ -92,6 +96,9 @@ def put_whitelist(head: Head, data: bytes) -> Whitelist:
     if not fresh.lists(head.keys.certificate):
         raise CertificateNotListed("the whitelist does not list the certificate in use")
     with head.store.lock(head.name):
+        with suppress(ObjectMissing, SignatureInvalid):  # not made yet, or about to be signed with our key
+            if not fresh.lists(head.certificate_of(head.manifest())):
+                raise CertificateNotListed("the whitelist does not list the certificate that the manifest names")
         with suppress(ObjectMissing, FormatError, SignatureInvalid, WrongRepository, HashMismatch):
             if fresh.created < head.whitelist().created:
                 raise VerificationError(

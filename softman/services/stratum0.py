@@ -11,7 +11,17 @@ from softman.cvmfs.format.keys import GatewayKey, RepositoryKeys, generate_gatew
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.paths import repository_path
 from softman.cvmfs.repository import Limits, Repository
-from softman.errors import CandidateRefused, Conflict, Corrupt, InvalidInput, NameTaken, NotFound
+from softman.errors import (
+    CandidateRefused,
+    Conflict,
+    Corrupt,
+    InvalidInput,
+    NameTaken,
+    NotFound,
+    Outage,
+    SoftmanError,
+    TransientError,
+)
 from softman.model import Base, CommitAnswer, CommitRequest, RegistryRecord, State
 from softman.names import Kind, Owner, RepositoryName
 from softman.services.configuration import parse_configuration
@@ -166,29 +176,46 @@ class Stratum0:
         return [record.repository for record in records if record and record.state in UNFINISHED]
 
     def resign_whitelists(self) -> int:
-        """Sign every whitelist anew whose remaining validity is under half; how many there were."""
+        """Sign every whitelist anew whose remaining validity is under half; how many there were.
+
+        Raises:
+            SoftmanError: as ``sweep_staging``.
+        """
         least = self._clock() + timedelta(days=self._whitelist_days) / 2
-        done = 0
-        for repository in self._repositories():
-            with cvmfs_errors("signing whitelists"):
-                if repository.whitelist_expires() < least:
-                    repository.resign_whitelist(days=self._whitelist_days)
-                    done += 1
-        return done
+
+        def resign(repository: Repository) -> int:
+            if repository.whitelist_expires() >= least:
+                return 0
+            repository.resign_whitelist(days=self._whitelist_days)
+            return 1
+
+        return self._in_each("signing the whitelist of", resign)
 
     def sweep_staging(self) -> int:
-        """Remove transactions that never came to a commit; how many there were."""
-        with cvmfs_errors("sweeping staging areas"):
-            return sum(repository.sweep_staging(self._staging_age) for repository in self._repositories())
+        """Remove transactions that never came to a commit; how many there were.
 
-    def _repositories(self) -> list[Repository]:
-        found = []
+        Raises:
+            SoftmanError: it did not work for a repository; all others are done. One that may pass comes first.
+        """
+        return self._in_each("sweeping the staging area of", lambda it: it.sweep_staging(self._staging_age))
+
+    def _in_each(self, what: str, work: Callable[[Repository], int]) -> int:
+        """Do the same for every repository. One that is damaged keeps nobody from the others."""
+        done, failed = 0, list[SoftmanError]()
         for name in self._registry.names():
-            material = self._signing_material(name)
-            record = self._registry.get(name)
-            if material is not None and record is not None and record.state is not State.REQUESTED:
-                found.append(self._open_repository(name, _keys(material)))
-        return found
+            try:
+                material, record = self._signing_material(name), self._registry.get(name)
+                if material is None or record is None or record.state is State.REQUESTED:
+                    continue
+                with cvmfs_errors(f"{what} {name}"):
+                    done += work(self._open_repository(name, _keys(material)))
+            except Outage:
+                raise  # the others would end the same way
+            except SoftmanError as exc:
+                failed.append(exc)
+        if failed:
+            raise next((exc for exc in failed if isinstance(exc, TransientError)), failed[0])
+        return done
 
     def _record(self, name: RepositoryName) -> RegistryRecord:
         record = self._registry.get(name)

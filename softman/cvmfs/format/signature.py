@@ -112,7 +112,7 @@ def verify_manifest_signature(signed: SignedText, certificate: "x509.Certificate
         HashMismatch: the hash line does not match the text.
         SignatureInvalid: the signature was not made for this text with the certificate's key.
     """
-    _verify_manifest(signed, _certificate_key(certificate))
+    _verify_manifest(signed, _certificate_key(certificate), "with the certificate named by X")
 
 
 def verify_own_signature(signed: SignedText, private_key: bytes) -> None:
@@ -123,16 +123,17 @@ def verify_own_signature(signed: SignedText, private_key: bytes) -> None:
         HashMismatch: the hash line does not match the text.
         SignatureInvalid: the signature was not made for this text with the key.
     """
-    _verify_manifest(signed, load_private_key(private_key, checked=False).public_key())
+    key = load_private_key(private_key, checked=False).public_key()
+    _verify_manifest(signed, key, "with our private key: it was replaced, or these are keys of somebody else")
 
 
-def _verify_manifest(signed: SignedText, key: rsa.RSAPublicKey) -> None:
+def _verify_manifest(signed: SignedText, key: rsa.RSAPublicKey, whose: str) -> None:
     signed.check_hash("manifest")
     _check_length(signed.signature, key, "manifest")
     try:
         key.verify(signed.signature, str(signed.hash).encode(), padding.PKCS1v15(), _MANIFEST_DIGEST)
     except InvalidSignature as error:
-        raise SignatureInvalid("manifest signature does not verify with the certificate named by X") from error
+        raise SignatureInvalid(f"manifest signature does not verify {whose}") from error
 
 
 def verify_whitelist_signature(signed: SignedText, public_key: bytes) -> None:

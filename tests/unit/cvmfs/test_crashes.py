@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,76 +11,21 @@ from pathlib import Path
 import pytest
 
 from softman.cvmfs.check import catalog_problems
-from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.errors import RevisionMissing
-from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes
+from softman.cvmfs.format.hashes import hash_bytes
 from softman.cvmfs.format.keys import RepositoryKeys, renew_signing_key
 from softman.cvmfs.format.reflog import REFLOG_NAME, Reflog
 from softman.cvmfs.ingest import IngestOptions
 from softman.cvmfs.objectset import object_of
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository, Retention, Tagging
-from softman.cvmfs.store.local import LocalStore
+from tests.support.crashing import Crash, FailingStore
 from tests.support.writing import NAME, START, Workshop, add, keys
 
 pytestmark = pytest.mark.slow
 
 NOTHING = Retention(revisions=0, age=None)
 RENEWED = renew_signing_key(NAME, keys(), START)
-
-
-class Crash(Exception):
-    """The power goes."""
-
-
-class FailingStore(LocalStore):
-    """A store on which the power goes at the n-th step that changes anything."""
-
-    def __init__(self, root: Path, steps: int) -> None:
-        super().__init__(root)
-        self.left = steps
-
-    def _step(self) -> None:
-        if self.left == 0:
-            raise Crash
-        self.left -= 1
-
-    def put(self, name: str, data: bytes | Iterable[bytes], *, durable: bool = False) -> None:
-        self._step()
-        super().put(name, data, durable=durable)
-
-    def promote(self, staged: Path, content: ContentHash, kind: ObjectKind) -> None:
-        self._step()
-        super().promote(staged, content, kind)
-
-    def delete(self, name: str) -> None:
-        self._step()
-        super().delete(name)
-
-    def sync(self) -> None:
-        self._step()
-        super().sync()
-
-    def begin_direct(self) -> DirectArea:
-        self._step()
-        begun = FailingArea.begin(self.root)
-        assert isinstance(begun, FailingArea)
-        begun.step = self._step
-        return begun
-
-
-class FailingArea(DirectArea):
-    """A transaction that the power leaves where it is: before an object gets its name, and without tidying up."""
-
-    step: Callable[[], None]
-
-    def _place(self, name: str) -> str:
-        self.step()
-        return super()._place(name)
-
-    def discard(self) -> None:
-        self.step()
-        super().discard()
 
 
 @dataclass(frozen=True)

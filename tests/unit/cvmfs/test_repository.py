@@ -3,7 +3,7 @@
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -32,8 +32,8 @@ from softman.cvmfs.format.whitelist import WHITELIST_NAME
 from softman.cvmfs.making import MASTER_REPLICA_NAME
 from softman.cvmfs.repository import Limits, Repository
 from softman.cvmfs.staging import Staging
-from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.transaction import Candidate, Transaction
+from tests.support.crashing import Crash, FailingStore
 from tests.support.writing import Workshop, add, keys
 
 pytestmark = pytest.mark.slow
@@ -337,39 +337,6 @@ def test_a_renewed_certificate_is_taken_up(workshop: Workshop) -> None:
     renewed.repository.resign_whitelist(30)
     assert renewed.commit(candidate, staging).certificate == hash_bytes(compress_stock(certificate))
     assert shown(renewed) == {"/f": b"content", "/g": b"content"}
-
-
-class Crash(Exception):
-    """The power goes."""
-
-
-class FailingStore(LocalStore):
-    """A store on which the power goes at the n-th step that changes anything."""
-
-    def __init__(self, root: Path, steps: int) -> None:
-        super().__init__(root)
-        self._left = steps
-
-    def _step(self) -> None:
-        if self._left == 0:
-            raise Crash
-        self._left -= 1
-
-    def ensure_directories(self) -> None:
-        self._step()
-        super().ensure_directories()
-
-    def put(self, name: str, data: bytes | Iterable[bytes], *, durable: bool = False) -> None:
-        self._step()
-        super().put(name, data, durable=durable)
-
-    def promote(self, staged: Path, content: ContentHash, kind: ObjectKind) -> None:
-        self._step()
-        super().promote(staged, content, kind)
-
-    def sync(self) -> None:
-        self._step()
-        super().sync()
 
 
 def test_creating_survives_a_crash_at_every_step(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Other keys, one after the other."""
 
+import zlib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,17 +10,28 @@ import pytest
 from softman.cvmfs.errors import (
     CertificateNotListed,
     FormatError,
+    RepositoryExists,
     SignatureInvalid,
     VerificationError,
     WhitelistExpired,
 )
-from softman.cvmfs.format.hashes import HashAlgorithm
-from softman.cvmfs.format.keys import RepositoryKeys, generate_keys, renew_master_key, renew_signing_key
-from softman.cvmfs.format.manifest import MANIFEST_NAME
+from softman.cvmfs.format.hashes import HashAlgorithm, ObjectKind, hash_bytes
+from softman.cvmfs.format.keys import (
+    RepositoryKeys,
+    generate_keys,
+    renew_certificate,
+    renew_master_key,
+    renew_signing_key,
+)
+from softman.cvmfs.format.manifest import MANIFEST_NAME, Manifest
+from softman.cvmfs.format.objects import compress_stock
+from softman.cvmfs.format.signature import sign_manifest
 from softman.cvmfs.format.whitelist import WHITELIST_NAME, Whitelist
+from softman.cvmfs.head import Head
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.rotation import put_whitelist, switch_signing_key
+from tests.support.crashing import Crash, FailingStore
 from tests.support.writing import NAME, START, Workshop, add, keys
 
 pytestmark = pytest.mark.slow
@@ -165,3 +177,105 @@ def test_one_master_key_for_a_domain(tmp_path: Path) -> None:
         assert read(workshop, keys().public_key) == 1
     with pytest.raises(FormatError):
         generate_keys(name, START, master_key=b"no key")
+
+
+def files(workshop: Workshop) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in workshop.root.rglob("*") if path.is_file()}
+
+
+def owner(workshop: Workshop, its_keys: RepositoryKeys) -> Repository:
+    return Repository(workshop.store, NAME, its_keys, now=workshop.now)
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_rotation_half_done_strands_nobody(workshop: Workshop, renewed: RepositoryKeys, steps: int) -> None:
+    """Wherever it stops, one of the two sets of keys goes on, the other changes nothing, and it can be repeated."""
+    with pytest.raises(Crash):
+        Repository(FailingStore(workshop.root, steps), NAME, keys(), now=workshop.now).rotate_signing_key(
+            renewed, days=30
+        )
+    assert read(workshop) == 2
+    named = Manifest.from_bytes((workshop.root / MANIFEST_NAME).read_bytes()).manifest.certificate
+    useful, useless = (
+        (keys(), renewed) if named == hash_bytes(compress_stock(keys().certificate)) else (renewed, keys())
+    )
+    before = files(workshop)
+    stranger = owner(workshop, useless)
+    for attempt in (
+        stranger.manifest,
+        lambda: stranger.resign_whitelist(30),
+        lambda: stranger.add_tag("theirs"),
+        lambda: stranger.create(ttl=60, whitelist_days=30),
+    ):
+        with pytest.raises((SignatureInvalid, RepositoryExists)):
+            attempt()
+    assert files(workshop) == before
+    owner(workshop, useful).resign_whitelist(30)
+    workshop.repository = owner(workshop, useful)
+    workshop.publish(add("/g"))
+    assert read(workshop) == 3
+    owner(workshop, keys()).rotate_signing_key(renewed, days=30)
+    workshop.repository = owner(workshop, renewed)
+    workshop.publish(add("/h"))
+    assert read(workshop) == 4
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["our bytes", "other bytes"])
+def test_a_key_without_its_certificate_signs_nothing(workshop: Workshop, renewed: RepositoryKeys, again: bool) -> None:
+    """Files of two key pairs were mixed up; readers would refuse what such a pair signs."""
+    if again:  # the same certificate, compressed as somebody else does it
+        recompress_certificate(workshop)
+    assert read(workshop) == 2
+    before = files(workshop)
+    for mixed in (
+        replace(keys(), private_key=renewed.private_key),
+        replace(keys(), certificate=renewed.certificate),
+    ):
+        with pytest.raises(SignatureInvalid):
+            owner(workshop, mixed).resign_whitelist(30)
+        with pytest.raises(SignatureInvalid):
+            owner(workshop, mixed).undo()
+    assert files(workshop) == before
+
+
+def recompress_certificate(workshop: Workshop) -> None:
+    """Store the certificate in other bytes, and name those in the manifest."""
+    read = Manifest.from_bytes((workshop.root / MANIFEST_NAME).read_bytes())
+    stored = zlib.compress(keys().certificate, 1)
+    name = hash_bytes(stored)
+    assert name != read.manifest.certificate
+    workshop.store.put(name.object_path(ObjectKind.CERTIFICATE), stored)
+    text = replace(read.manifest, certificate=name).to_text()
+    workshop.store.put(MANIFEST_NAME, sign_manifest(text, keys().private_key, name.algorithm))
+
+
+def test_a_fresh_certificate_for_the_same_key_does_not_forbid_the_one_in_force(workshop: Workshop) -> None:
+    fresh = replace(keys(), certificate=renew_certificate(NAME, keys().private_key, START + timedelta(days=1)))
+    repository = owner(workshop, fresh)
+    repository.resign_whitelist(30)
+    assert read(workshop) == 2
+    workshop.repository = repository
+    workshop.publish(add("/g"))
+    assert read(workshop) == 3
+    repository.rotate_signing_key(fresh, days=30)
+    assert read(workshop) == 3
+    repository.resign_whitelist(30)
+    assert len(Whitelist.from_bytes((workshop.root / WHITELIST_NAME).read_bytes()).whitelist.fingerprints) == 1
+    assert read(workshop) == 3
+
+
+def test_a_switch_to_a_fresh_certificate_for_the_same_key(workshop: Workshop) -> None:
+    """A whitelist without the certificate that the manifest names would lock readers out; the switch replaces it."""
+    fresh = replace(keys(), certificate=renew_certificate(NAME, keys().private_key, START + timedelta(days=1)))
+    elsewhere = Workshop(workshop.root.parent / "elsewhere", keys=fresh)
+    elsewhere.create()
+    only_fresh = (elsewhere.root / WHITELIST_NAME).read_bytes()
+    head = Head(workshop.store, NAME, fresh, now=workshop.now)
+    with pytest.raises(CertificateNotListed, match="that the manifest names"):
+        put_whitelist(head, only_fresh)
+    elsewhere.repository.resign_whitelist(30, also=[keys().certificate])
+    put_whitelist(head, (elsewhere.root / WHITELIST_NAME).read_bytes())
+    switched = switch_signing_key(Head(workshop.store, NAME, keys(), now=workshop.now), fresh)
+    assert switched.certificate == hash_bytes(compress_stock(fresh.certificate))
+    put_whitelist(head, only_fresh)
+    assert read(workshop) == 2

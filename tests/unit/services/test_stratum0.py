@@ -6,6 +6,7 @@ import pytest
 
 from softman.adapters.memory_vault import MemoryKeyVault, MemoryRegistry
 from softman.adapters.vault_layout import Role
+from softman.cvmfs.format.manifest import MANIFEST_NAME
 from softman.cvmfs.format.whitelist import WHITELIST_NAME
 from softman.errors import CandidateRefused, Corrupt, InvalidInput, NameTaken, NotFound
 from softman.model import Base, CommitRequest, State
@@ -102,6 +103,18 @@ def test_whitelists_are_signed_anew_in_time(world: World) -> None:
     assert whitelist.read_bytes() != before
     world.clock.tick(timedelta(days=20).total_seconds())
     assert world.reader(name).manifest().revision == 1
+
+
+def test_a_damaged_repository_keeps_no_other_from_its_whitelist(world: World) -> None:
+    names = [world.provision(user) for user in ("alice", "bob", "carol")]
+    before = {name: (world.root / str(name) / WHITELIST_NAME).read_bytes() for name in names}
+    for damaged in (names[0], names[1]):
+        (world.root / str(damaged) / MANIFEST_NAME).write_bytes(b"no manifest")
+    world.clock.tick(timedelta(days=16).total_seconds())
+    with pytest.raises(Corrupt, match="whitelist of alice"):
+        world.stratum0.resign_whitelists()
+    changed = {name for name in names if (world.root / str(name) / WHITELIST_NAME).read_bytes() != before[name]}
+    assert changed == {names[2]}
 
 
 def test_abandoned_transactions_are_swept(world: World) -> None:
