@@ -4,7 +4,6 @@ What holds connections is built once per process and settings. Nothing connects 
 building need no running service.
 """
 
-import os
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
@@ -34,6 +33,7 @@ from softman.adapters.s3_connector import S3Connector
 from softman.adapters.s3_objects import THREADS, S3Objects
 from softman.adapters.s3_sessions import S3SessionBuckets
 from softman.adapters.s3_store import S3Place, S3Store
+from softman.adapters.scratch import own_directory, sweep
 from softman.adapters.turn_states import RedisTurnStates
 from softman.adapters.vault import VaultKeys
 from softman.adapters.vault_layout import Role
@@ -145,7 +145,7 @@ def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False
         pending=cast("PendingKeys", KeysOnly(keys)) if interactive else keys,
         records=records(settings),
         door=door,
-        open_reader=lambda name, public_key: _reader(settings.cvmfs.url, name, public_key),
+        open_reader=lambda name, public_key: _reader(settings.cvmfs.url, name, public_key, scratch(settings)),
         open_staging=lambda name: _staging(settings, name),
         limits=TurnLimits(
             slice=SliceLimits(objects=sync.slice_objects, bytes=sync.slice_bytes, seconds=sync.slice_seconds),
@@ -157,7 +157,7 @@ def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False
         ),
         site=SiteRules(sync.links_anywhere, sync.unpack, tuple(map(as_folder, sync.unpack_below))),
         archives=ArchiveLimits(**settings.archives.model_dump()),
-        scratch=_scratch(settings),
+        scratch=scratch(settings),
         clock=_now,
     )
 
@@ -221,6 +221,29 @@ def storage(settings: Settings, url: str, name: str, lock_path: Path | None = No
     return _store(settings, url, name, Role.STRATUM0, lock_path)
 
 
+def scratch(settings: Settings) -> Path | None:
+    """Where this worker process keeps temporary files, so that the next one removes what it leaves when it is killed.
+
+    None, for the system's place, where it may not write to the state directory.
+    """
+    try:
+        return own_directory(_scratch_root(settings))
+    except OSError:
+        return None
+
+
+def sweep_scratch(settings: Settings) -> int:
+    """Remove temporary files of workers of this host that were killed; of how many."""
+    try:
+        return sweep(_scratch_root(settings))
+    except OSError:  # not ours to look at
+        return 0
+
+
+def _scratch_root(settings: Settings) -> Path:
+    return settings.state_dir / "scratch"
+
+
 @cache
 def _vault(settings: Settings, role: Role) -> tuple[KeyVault, Registry]:
     session = VaultSession(settings.vault, role)
@@ -254,30 +277,20 @@ def _web_server(url: str) -> Circuit:
 
 
 @lru_cache(_READERS)
-def _reader(url: str, name: RepositoryName, public_key: bytes) -> RepositoryReader:
+def _reader(url: str, name: RepositoryName, public_key: bytes, work_dir: Path | None = None) -> RepositoryReader:
     store = GuardedStore(HttpStore([f"{url.rstrip('/')}/{name}"]), _web_server(url))
-    return RepositoryReader(store, str(name), [public_key], now=_now)
+    return RepositoryReader(store, str(name), [public_key], now=_now, work_dir=work_dir)
 
 
 def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) -> Repository:
     # The lock of a directory lies in it: softman repo, run beside the service, takes the same one.
     store = storage(settings, settings.cvmfs.storage, str(name))
-    return Repository(store, str(name), keys, now=_now)
+    return Repository(store, str(name), keys, now=_now, work_dir=scratch(settings))
 
 
 def _staging(settings: Settings, name: RepositoryName) -> Staging:
     store = _store(settings, settings.cvmfs.storage, str(name), Role.PUBLISHER, None)
     return Staging(store.new_area(), published=store.is_stored)
-
-
-def _scratch(settings: Settings) -> Path | None:
-    """Where publishers keep temporary files; None, for the system's place, where they may not write to the state."""
-    directory = settings.state_dir / "scratch"
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return directory if os.access(directory, os.W_OK | os.X_OK) else None
 
 
 def _lock_path(settings: Settings, name: str) -> Path:

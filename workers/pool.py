@@ -4,13 +4,16 @@ from typing import Any
 
 from celery import Celery, signals
 
+from softman import wiring
 from softman.errors import PermanentError, TransientError
-from softman.log import bind_context, clear_context, configure_logging
+from softman.log import bind_context, clear_context, configure_logging, get_logger
 from softman.settings import Settings
 from softman.tasks.catalogue import TASK_QUEUES
 from softman.tasks.config import celery_settings
 from workers import stopping as stopping  # noqa: PLC0414 - its signal handler must be there
 from workers.base import BODIES, Body, run, settings
+
+_log = get_logger(__name__)
 
 
 class WorkerApp(Celery[Any]):
@@ -67,6 +70,14 @@ def _consume_own_queues(instance: Any = None, **_: Any) -> None:
     app = getattr(instance, "app", None)
     if isinstance(app, WorkerApp):
         app.amqp.queues.deselect([name for name in TASK_QUEUES if name not in app.pools])
+
+
+@signals.worker_init.connect(dispatch_uid="softman.sweep_scratch")
+def _sweep_scratch(**_: Any) -> None:
+    """Remove temporary files of workers that were killed; processes of the pool look again from time to time."""
+    count = wiring.sweep_scratch(settings())
+    if count:
+        _log.info("temporary files of killed processes are removed", processes=count)
 
 
 @signals.setup_logging.connect(dispatch_uid="softman.logging")

@@ -240,8 +240,10 @@ class SliceMaker:
         with cvmfs_errors(f"publishing {work.name}"), work.reader.snapshot() as base:
             staging = self._open_staging(work.name)
             try:
-                balance = self._settings.balance
-                with Transaction(base, staging, now=self._clock, balance=balance) as transaction:
+                chosen = self._settings
+                with Transaction(
+                    base, staging, now=self._clock, work_dir=chosen.scratch, balance=chosen.balance
+                ) as transaction:
                     yield transaction, staging
             finally:
                 staging.discard()  # what stratum 0 took is elsewhere; the rest is void

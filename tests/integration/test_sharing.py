@@ -14,6 +14,7 @@ import redis
 from softman import wiring
 from softman.adapters.redis_client import key_name
 from softman.adapters.s3_connector import S3Connector
+from softman.standalone import processes
 from softman.standalone.process import base_environment
 from softman.standalone.processes import WORKERS
 from softman.tasks.catalogue import PUBLISH_CHANGES
@@ -100,3 +101,20 @@ def test_after_a_flush_what_users_wait_for_comes_first(site: Site) -> None:
         site.shows(name, {"/file": b"at once"})
         assert not wiring.pending(site.settings).is_whole(name)
     site.wait(lambda: wiring.pending(site.settings).is_whole(name), "everything was compared in the end")
+
+
+def test_what_a_killed_publisher_leaves_in_its_scratch_directory_is_removed(site: Site) -> None:
+    name = site.provision("untidy")
+    site.bucket("untidy").put("a", b"a")
+    site.shows(name, {"/a": b"a"})
+    main = site.worker_pid("publisher")
+    assert main is not None
+    children = {child.pid for child in psutil.Process(main).children(recursive=True)}
+    scratch = site.settings.state_dir / "scratch"
+    mine = [path for path in scratch.iterdir() if path.name.partition("-")[0] in map(str, children)]
+    assert mine
+    (mine[0] / "softman-transaction-of-then").mkdir()
+    site.kill_worker("publisher")
+    site.wait(lambda: site.worker_pid("publisher") not in {None, main}, "the publisher runs again")
+    site.wait(lambda: not any(path.exists() for path in mine), "its files are gone")
+    assert list(processes.scratch_directory(site.stack).glob("softman-*")) == []
