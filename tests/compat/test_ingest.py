@@ -15,8 +15,8 @@ from tests.support.serving import served
 NAME = "ingest.example.org"
 
 
-@pytest.fixture
-def published(tmp_path: Path) -> Path:
+@pytest.fixture(params=["sha1", "rmd160", "shake128"])
+def published(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A repository with a directory and an archive in it, published twice; gives the storage."""
     source = tmp_path / "source"
     (source / "deep" / "er").mkdir(parents=True)
@@ -26,12 +26,15 @@ def published(tmp_path: Path) -> Path:
     (source / "deep" / "er" / "link").symlink_to("../text")
     (source / "empty").write_bytes(b"")
     place = ["--storage", (tmp_path / "srv").as_uri(), "--keys", str(tmp_path / "keys")]
-    assert run(["repo", "create", NAME, *place]) == 0
+    assert run(["repo", "create", NAME, "--hash", request.param, *place]) == 0
     assert run(["repo", "publish", NAME, str(source), "--to", "/a", *place, "--tag", "v1"]) == 0
     subprocess.run(["tar", "-C", source, "-czf", tmp_path / "a.tgz", "."], check=True)
     assert run(["repo", "publish", NAME, str(tmp_path / "a.tgz"), "--to", "/b", *place]) == 0
     (source / "deep" / "er" / "link").unlink()
     assert run(["repo", "publish", NAME, str(source), "--to", "/a", "--delete", *place]) == 0
+    suffix = b"" if request.param == "sha1" else b"-" + request.param.encode()
+    root_hash = (tmp_path / "srv" / NAME / ".cvmfspublished").read_bytes().splitlines()[0]
+    assert root_hash[41:] == suffix
     return tmp_path / "srv"
 
 

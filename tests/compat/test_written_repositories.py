@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from softman.cvmfs.format.hashes import ContentHash
+from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm
 from softman.cvmfs.format.keys import RepositoryKeys, generate_keys
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
@@ -30,19 +30,20 @@ def now() -> datetime:
 class Site:
     """One repository in a folder, and changes to it."""
 
-    def __init__(self, root: Path, keys: RepositoryKeys) -> None:
+    def __init__(self, root: Path, keys: RepositoryKeys, algorithm: HashAlgorithm = HashAlgorithm.SHA1) -> None:
+        self.algorithm = algorithm
         self.storage = root / "srv" / NAME
         self.public_key = root / f"{NAME}.pub"
         self.public_key.write_bytes(keys.public_key)
         self.store = LocalStore(self.storage)
         self.repository = Repository(self.store, NAME, keys, now=now)
-        self.repository.create(ttl=60, whitelist_days=30)
+        self.repository.create(ttl=60, whitelist_days=30, algorithm=algorithm)
         self.reader = RepositoryReader(self.store, NAME, [keys.public_key], now=now)
 
     @contextmanager
     def change(self) -> Iterator[tuple[Transaction, Staging]]:
         """A transaction, committed at the end."""
-        staging = Staging.create(self.storage)
+        staging = Staging.create(self.storage, algorithm=self.algorithm)
         with self.reader.snapshot() as base, Transaction(base, staging, now=now) as transaction:
             yield transaction, staging
             candidate = transaction.seal()
@@ -63,6 +64,12 @@ def keys() -> RepositoryKeys:
 @pytest.fixture
 def site(tmp_path: Path, keys: RepositoryKeys) -> Site:
     return Site(tmp_path, keys)
+
+
+@pytest.fixture(params=list(HashAlgorithm), ids=lambda algorithm: algorithm.name.lower())
+def any_site(request: pytest.FixtureRequest, tmp_path: Path, keys: RepositoryKeys) -> Site:
+    """One for each algorithm that names objects."""
+    return Site(tmp_path, keys, request.param)
 
 
 def fill(site: Site) -> None:
@@ -97,12 +104,12 @@ def test_an_empty_repository_passes_the_stock_check(site: Site, swissknife: Swis
 
 
 @pytest.mark.compat
-def test_a_full_repository_passes_the_stock_check(site: Site, swissknife: Swissknife) -> None:
-    fill(site)
-    with served(site.storage.parent) as url:
-        result = swissknife.check(f"{url}/{NAME}", site.public_key, NAME)
+def test_a_full_repository_passes_the_stock_check(any_site: Site, swissknife: Swissknife) -> None:
+    fill(any_site)
+    with served(any_site.storage.parent) as url:
+        result = swissknife.check(f"{url}/{NAME}", any_site.public_key, NAME)
     assert result.returncode == 0, result.stdout + result.stderr
-    scrubbed = swissknife.scrub(site.storage)
+    scrubbed = swissknife.scrub(any_site.storage)
     assert scrubbed.returncode == 0, scrubbed.stdout + scrubbed.stderr
 
 
@@ -118,8 +125,10 @@ def test_the_stock_check_would_notice(site: Site, swissknife: Swissknife) -> Non
 
 
 @pytest.mark.compat
-def test_the_stock_client_shows_what_our_reader_shows(site: Site, stock_client: StockClient) -> None:
+def test_the_stock_client_shows_what_our_reader_shows(any_site: Site, stock_client: StockClient) -> None:
+    site = any_site
     fill(site)
+    assert site.repository.manifest().root_hash.algorithm is site.algorithm
     with (
         served(site.storage.parent) as url,
         stock_client.mounted(f"{url}/{NAME}", site.public_key, NAME) as mount_point,
