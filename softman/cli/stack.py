@@ -3,6 +3,7 @@
 import shlex
 import time
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -24,11 +25,26 @@ _directory_option = click.option(
 @click.command()
 @_directory_option
 @click.option("--domain", default="example.org", show_default=True, help="Repositories are called <label>.<domain>.")
+@click.option(
+    "--storage",
+    type=click.Choice(["file", "s3"]),
+    default="file",
+    show_default=True,
+    help="Store repositories in a folder behind a web server, or in a bucket that clients read.",
+)
 @click.option("--install", is_flag=True, help="Install Debian packages that are missing (root, or sudo).")
 @click.option("--workers/--no-workers", default=True, help="Start our workers, beat and Flower too (default).")
 @common_options
 @pass_session
-def up(session: Session, directory: Path | None, domain: str, install: bool, workers: bool) -> None:
+def up(
+    session: Session,
+    *,
+    directory: Path | None,
+    domain: str,
+    storage: Literal["file", "s3"],
+    install: bool,
+    workers: bool,
+) -> None:
     """Start RabbitMQ, Redis, Ceph, a web server, a vault and our workers, for development.
 
     All listen on free loopback ports. The object store keeps its data in memory, as long as it runs.
@@ -37,7 +53,7 @@ def up(session: Session, directory: Path | None, domain: str, install: bool, wor
     place = directory or stack_directory()
     started = time.monotonic()
     try:
-        stack = Stack.start(place, workers=workers, options=Options(domain=domain))
+        stack = Stack.start(place, workers=workers, options=Options(domain=domain, storage=storage))
     except Busy:
         stack = Stack.attach(place)
         if not is_running(stack):

@@ -38,6 +38,8 @@ class Record:
     """Where Flower listens when our own processes run."""
     settings: dict[str, str] = field(default_factory=dict)
     """Settings of all roles that differ from the usual ones, as variables without their prefix."""
+    storage: str = "file"
+    """Where repositories are stored, ``file`` or ``s3``."""
 
     def save(self, directory: Path) -> None:
         """Write it below ``directory``."""
@@ -82,6 +84,7 @@ def _parse(content: Mapping[str, Any]) -> Record:
         users={uid: S3Keys(**keys) for uid, keys in content["users"].items()},
         flower=Flower(**content["flower"]) if content["flower"] else None,
         settings={str(name): str(value) for name, value in content.get("settings", {}).items()},
+        storage=str(content.get("storage", "file")),
     )
 
 

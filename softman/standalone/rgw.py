@@ -14,6 +14,8 @@ from http import HTTPStatus
 
 from softman.adapters.s3_client import S3Access
 from softman.adapters.s3_grants import allow_reading, allow_sessions
+from softman.adapters.s3_store import S3Place
+from softman.adapters.s3_store_grants import share_storage
 from softman.errors import ServiceUnavailable
 from softman.standalone import restarter
 from softman.standalone.ceph import CephServer
@@ -22,6 +24,9 @@ from softman.standalone.process import require_program, write_private
 from softman.standalone.server import Facts, Place, Server
 
 READER, CONNECTOR = "softman-reader", "softman-connector"
+STORING, STAGING = "softman-storing", "softman-staging"
+"""The users of stratum 0 and of publishers where repositories are stored in a bucket."""
+REPOSITORIES = S3Place("softman-repositories")
 FRONT_ENDS = {
     "civetweb": "civetweb port={address}:{port} num_threads=64 tcp_nodelay=1",
     "beast": "beast endpoint={address}:{port} tcp_nodelay=1",
@@ -178,6 +183,20 @@ class GatewayServer(Server):
         """Let the reader look at every bucket; needs the running gateway."""
         access = S3Access(self.url, connector.access_key, connector.secret_key)
         allow_reading(access, READER)
+
+    def create_storage_users(self) -> dict[str, S3Keys]:
+        """Make the two users of the bucket with the repositories, ordinary ones."""
+        return {uid: self.create_user(uid) for uid in (STORING, STAGING)}
+
+    def share_repositories(self, storing: S3Keys) -> None:
+        """Make the bucket of the repositories, which everybody may read; needs the running gateway."""
+        access = S3Access(self.url, storing.access_key, storing.secret_key)
+        share_storage(access, REPOSITORIES, STORING, STAGING, public=True)
+
+    @property
+    def repositories_url(self) -> str:
+        """Where repositories in that bucket are read; the name of one follows after a slash."""
+        return f"{self.url}/{REPOSITORIES.bucket}"
 
     def _answers(self) -> bool:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

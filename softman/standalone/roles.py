@@ -51,7 +51,7 @@ class Site(Protocol):
         """Where the repositories are read."""
 
     @property
-    def repositories_dir(self) -> Path:
+    def storage_url(self) -> str:
         """Where they are stored."""
 
     @property
@@ -81,8 +81,22 @@ def _common(site: Site) -> dict[str, str]:
     }
 
 
-def _storage(site: Site) -> dict[str, str]:
-    return {"CVMFS__STORAGE": site.repositories_dir.as_uri()}
+def _storage(side: str, user: str) -> Callable[[Site], dict[str, str]]:
+    """The storage as one side may use it, with a credential of its own where it is a bucket."""
+
+    def variables(site: Site) -> dict[str, str]:
+        found = {"CVMFS__STORAGE": site.storage_url}
+        if site.storage_url.startswith("s3:"):
+            keys = site.s3_credentials(user)
+            found |= {
+                "CVMFS__S3__ENDPOINT": site.s3_endpoint,
+                "CVMFS__S3__PUBLIC": "policy",
+                f"CVMFS__S3__{side}__ACCESS_KEY": keys.access_key,
+                f"CVMFS__S3__{side}__SECRET_KEY": keys.secret_key,
+            }
+        return found
+
+    return variables
 
 
 def _vault(role: str) -> Callable[[Site], dict[str, str]]:
@@ -118,14 +132,15 @@ def _push(site: Site) -> dict[str, str]:
 
 _STRATUM0, _PUBLISHER = _vault("stratum0"), _vault("publisher")
 _READER, _CONNECTOR = _s3("reader"), _s3("connector")
+_STORING, _STAGING = _storage("STRATUM0", "storing"), _storage("PUBLISHER", "staging")
 _SOURCES: dict[str, tuple[Callable[[Site], dict[str, str]], ...]] = {
-    "stratum0": (_common, _storage, _STRATUM0),
-    "publisher": (_common, _storage, _PUBLISHER, _READER),
+    "stratum0": (_common, _STORING, _STRATUM0),
+    "publisher": (_common, _STAGING, _PUBLISHER, _READER),
     "connector": (_common, _CONNECTOR, _push),
     "events": (_common,),
     "beat": (_common,),
     "client": (_common,),
-    "admin": (_common, _storage, _STRATUM0, _PUBLISHER, _READER, _CONNECTOR, _push),
+    "admin": (_common, _STORING, _STAGING, _STRATUM0, _PUBLISHER, _READER, _CONNECTOR, _push),
 }
 ROLES = tuple(_SOURCES)
 

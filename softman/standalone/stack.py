@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from filelock import FileLock, Timeout
 from kombu import Connection
@@ -35,7 +35,7 @@ from softman.standalone.record import (
     socket_directory,
 )
 from softman.standalone.redis import RedisServer
-from softman.standalone.rgw import CONNECTOR, READER, GatewayServer, S3Keys
+from softman.standalone.rgw import CONNECTOR, READER, REPOSITORIES, STAGING, STORING, GatewayServer, S3Keys
 from softman.standalone.server import Place, Server
 from softman.standalone.vault import VaultServer
 from softman.tasks.queues import declare_all
@@ -43,7 +43,7 @@ from softman.tasks.queues import declare_all
 _SUPERVISOR = "supervisor"
 _LOGS = "log"
 _GIVE_UP_SECONDS = 15.0
-_SERVICE_USERS = {"reader": READER, "connector": CONNECTOR}
+_SERVICE_USERS = {"reader": READER, "connector": CONNECTOR, "storing": STORING, "staging": STAGING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class Options:
     """Whether Flower runs beside the workers."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings of all roles, as variables without their prefix: ``{"SYNC__LEASE_SECONDS": "4"}``."""
+    storage: Literal["file", "s3"] = "file"
+    """Where repositories are stored: in a folder behind the web server, or in a bucket that everybody may read."""
 
 
 class Stack:
@@ -266,11 +268,16 @@ class Stack:
     @property
     def web_url(self) -> str:
         """Where the repositories are read; the name of one follows after a slash."""
-        return self.nginx.url
+        return self.rgw.repositories_url if self._record.storage == "s3" else self.nginx.url
+
+    @property
+    def storage_url(self) -> str:
+        """Where the repositories are stored: ``cvmfs.storage`` of the settings."""
+        return f"s3://{REPOSITORIES.bucket}" if self._record.storage == "s3" else self.repositories_dir.as_uri()
 
     @property
     def repositories_dir(self) -> Path:
-        """Where the repositories are stored, one folder each."""
+        """Where the repositories are stored, one folder each, unless they are in a bucket."""
         return self.nginx.repositories
 
     @property
@@ -284,6 +291,8 @@ class Stack:
 
     def s3_credentials(self, user: str) -> S3Keys:
         """The keys of a user of the object store; ``reader`` and ``connector`` are softman's own.
+
+        So are ``storing`` and ``staging``, where repositories are stored in a bucket.
 
         Raises:
             NotFound: there is no such user.
@@ -341,6 +350,9 @@ class Stack:
         users = self.rgw.create_service_users()
         self.rgw.start_anywhere()
         self.rgw.allow_reader(users[CONNECTOR])
+        if options.storage == "s3":
+            users |= self.rgw.create_storage_users()
+            self.rgw.share_repositories(users[STORING])
         return users | {uid: self.rgw.create_user(uid) for uid in options.users}
 
     def _save(self) -> None:
@@ -394,4 +406,5 @@ def _fresh_record(directory: Path, options: Options) -> Record:
             if item.is_dir() and item.name != _LOGS:
                 shutil.rmtree(item)
     sockets = str(socket_directory(directory))
-    return Record(new_marker(), sockets, options.domain, options.front_end, settings=dict(options.settings))
+    settings = dict(options.settings)
+    return Record(new_marker(), sockets, options.domain, options.front_end, settings=settings, storage=options.storage)

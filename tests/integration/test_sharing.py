@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -16,7 +14,6 @@ from softman.adapters.redis_client import key_name
 from softman.adapters.s3_connector import S3Connector
 from softman.standalone import processes
 from softman.standalone.process import base_environment
-from softman.standalone.processes import WORKERS
 from softman.tasks.catalogue import PUBLISH_CHANGES
 from softman.tasks.client import TaskSender, client_app
 from tests.support.site import SECONDS, Site
@@ -69,24 +66,9 @@ def test_a_holder_paused_beyond_its_lease_cannot_spoil_the_repository(site: Site
         site.wait(lambda: not server.exists(key_name(name, "lease")), "nobody holds the lease")
 
 
-@contextmanager
-def _hanging(site: Site, worker: str) -> Iterator[None]:
-    """A worker that does nothing for as long as it likes, as if all its slots had a first sync of a million objects."""
-    identity = site.stack.processes.identity(WORKERS + worker)
-    assert identity is not None
-    family = [psutil.Process(identity.pid), *psutil.Process(identity.pid).children(recursive=True)]
-    for process in family:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in family:
-            process.resume()
-
-
 def test_full_syncs_never_delay_a_file_of_another_user(site: Site) -> None:
     name = site.provision("interactive")
-    with _hanging(site, "bulk"):
+    with site.paused("bulk"):
         site.bucket("interactive").put("file", b"at once")
         site.shows(name, {"/file": b"at once"})
 
@@ -94,7 +76,7 @@ def test_full_syncs_never_delay_a_file_of_another_user(site: Site) -> None:
 def test_after_a_flush_what_users_wait_for_comes_first(site: Site) -> None:
     """Everything has to be compared with every bucket then, but files that are written meanwhile need not wait."""
     name = site.provision("flushed")
-    with _hanging(site, "bulk"):
+    with site.paused("bulk"):
         with redis.Redis.from_url(site.settings.redis_url.get_secret_value()) as server:
             server.flushall()
         site.bucket("flushed").put("file", b"at once")

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 from celery import Celery
 from kombu import Connection
 
@@ -122,6 +124,20 @@ class Site:
     def worker_pid(self, name: str) -> int | None:
         identity = self.stack.processes.identity(WORKERS + name)
         return None if identity is None or not identity.alive() else identity.pid
+
+    @contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """A worker that does nothing, with all its processes: as if work without end had all its slots."""
+        pid = self.worker_pid(name)
+        assert pid is not None
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in family:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in family:
+                process.resume()
 
     def notify(self, body: bytes) -> None:
         """Publish what an object store would, byte for byte."""

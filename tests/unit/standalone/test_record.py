@@ -20,6 +20,7 @@ RECORD = Record(
     users={"alice": S3Keys("a", "s")},
     flower=Flower(5, "f"),
     settings={"RECONCILE_SECONDS": "20"},
+    storage="s3",
 )
 
 

@@ -29,7 +29,7 @@ class Site:
     s3_endpoint: str = "http://127.0.0.1:3"
     push_endpoint: str = "amqp://rgw:push-secret@127.0.0.1:1"
     web_url: str = "http://127.0.0.1:4/cvmfs"
-    repositories_dir: Path = Path("/srv/stack/www/cvmfs")
+    storage_url: str = "file:///srv/stack/www/cvmfs"
     vault_address: str = "http://127.0.0.1:5"
     own_settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -55,6 +55,16 @@ def test_the_settings_understand_every_variable(role: str, monkeypatch: pytest.M
     monkeypatch.undo()
     assert roles.settings(site, role) == from_environment
     assert from_environment.broker_url.get_secret_value() == site.amqp_url
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_a_bucket_of_repositories_has_a_credential_of_each_side(role: str) -> None:
+    site = Site(storage_url="s3://softman-repositories")
+    values = " ".join(roles.environment(site, role).values())
+    sides = {"storing-secret": {"stratum0", "admin"}, "staging-secret": {"publisher", "admin"}}
+    assert {secret for secret in sides if secret in values} == {s for s, who in sides.items() if role in who}
+    settings = roles.settings(site, role)
+    assert (settings.cvmfs.storage == site.storage_url) == (role in {"stratum0", "publisher", "admin"})
 
 
 def test_settings_carry_the_values() -> None:
