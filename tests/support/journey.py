@@ -15,7 +15,7 @@ from softman.services.stratum0 import _keys
 from tests.support.site import Site
 from tests.support.tars import archive, hard_link, member
 
-_BIG = Random(1).randbytes(18 * 1024 * 1024)  # noqa: S311 - several chunks that do not compress
+_BIG = Random(1).randbytes(18 * 1024 * 1024)
 
 
 def journey(site: Site, user: str) -> RepositoryName:
