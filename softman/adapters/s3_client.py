@@ -144,9 +144,9 @@ def _client_error(exc: boto.ClientError) -> Meaning:
         return _BY_CODE[code]
     if code in _FORBIDDEN_CODES or status in {401, 403}:
         return _FORBIDDEN
-    if status >= 500 or status in _PASSING_STATUS or status < 300:  # noqa: PLR2004 - not found, of HTTP  (HTTP: below 300 and yet an error)
+    if status >= 500 or status in _PASSING_STATUS or status < 300:  # noqa: PLR2004 - of HTTP; below 300 and yet an error
         return _NOT_NOW
-    if status == 404:  # noqa: PLR2004 - not found, of HTTP
+    if status == 404:  # noqa: PLR2004 - of HTTP
         return Meaning(NotFound, "the object store does not have it")
     return Meaning(InvalidInput, f"the object store refuses the request as {code or status}")
 
