@@ -9,6 +9,9 @@ from softman.names import Owner, RepositoryName
 PUBLISHED_PREFIX = "cvmfs/"
 """Only keys below this prefix of a bucket are published: ``cvmfs/a/b.txt`` is ``/a/b.txt``."""
 
+MAX_REPAIRS = 1000
+"""Files that one commit request may name for repair."""
+
 MAX_CONFIGURATION = 32 * 1024
 """Bytes of ``cvmfs/.softman.toml``, which also travels in a commit request and lies in the registry."""
 
@@ -162,6 +165,8 @@ class SyncReport:
     """How many keys it refused; where reports are kept."""
     scope: str = ""
     """What was synced, in words."""
+    repaired: int = 0
+    """Files whose stored content was damaged and was replaced; found by verifying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +322,8 @@ class CommitRequest:
     """The bucket's configuration, to be kept as the last good one; None when it did not change."""
     path: str = ""
     """The directory outside of which nothing changes; empty for the whole repository."""
+    repairs: tuple[str, ...] = ()
+    """Paths of files whose objects are staged again because what is stored of them is damaged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,8 @@ def _show_plan(output: Output, name: RepositoryName, plan: Any) -> None:
 def _show_end(output: Output, status: Status, name: RepositoryName, part: Part, before: list[SyncReport]) -> None:
     described = status.repository(name)
     where = "its bucket" if part.prefix == PUBLISHED_PREFIX else f"what begins with {part.prefix} in its bucket"
-    last = before[0].revision if before else 0
-    new = [report for report in status.reports(name) if report.revision > last]
+    last = before[0].finished_at if before else 0.0
+    new = [report for report in status.reports(name) if report.finished_at > last]
     output.line(f"{name} shows {where}: revision {described.revision}, {_sum_in_words(new)}")
     if described.refusals:
         output.line(f"keys that are not published: {len(described.refusals):,}; why: softman refused {name.label}")
@@ -108,7 +108,9 @@ def _sum_in_words(reports: list[SyncReport]) -> str:
     added, changed, removed, read = (
         sum(getattr(report, each) for report in reports) for each in ("added", "changed", "removed", "bytes_read")
     )
-    return f"{added:,} added, {changed:,} changed, {removed:,} removed, {size(read)} read"
+    repaired = sum(report.repaired for report in reports)
+    more = f", {repaired:,} repaired in the storage" if repaired else ""
+    return f"{added:,} added, {changed:,} changed, {removed:,} removed, {size(read)} read{more}"
 
 
 class _Shown:

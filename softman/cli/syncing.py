@@ -105,6 +105,7 @@ def progress_in_words(progress: SyncProgress) -> str:
 def sync_in_words(report: SyncReport) -> str:
     """What a sync did, and when."""
     refusals = f", {report.refusals} refused" if report.refusals else ""
+    refusals += f", {report.repaired} repaired in the storage" if report.repaired else ""
     return (
         f"{when(report.finished_at)} UTC: {report.added} added, {report.changed} changed, {report.removed} removed, "
         f"{report.unchanged} unchanged{refusals}, {size(report.bytes_read)} read in {report.seconds:.1f} s"

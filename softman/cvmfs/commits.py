@@ -1,6 +1,7 @@
 """Making a candidate the next revision. The caller holds the lock, and gives the manifest in force."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +15,13 @@ from softman.cvmfs.errors import (
     PathError,
     RevisionConflict,
 )
+from softman.cvmfs.fetch import is_intact
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.head import Head
 from softman.cvmfs.revisions import read_history
 from softman.cvmfs.snapshot import Snapshot
-from softman.cvmfs.staging import Staging, check_transaction_id
+from softman.cvmfs.staging import Staging, check_transaction_id, staged_name
 from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.tags import Tagging, advance
 from softman.cvmfs.transaction import Balance, Candidate
@@ -166,6 +168,49 @@ def rebuilder(
     from softman.cvmfs.rebase import Rebuilder  # noqa: PLC0415 - same
 
     return Rebuilder(store, before, candidate, staging, head.now, balance, head.work_dir)
+
+
+def repair_staged(head: Head, store: StagedStore, current: Manifest, transaction: str, paths: Iterable[bytes]) -> int:
+    """Replace objects that are damaged or missing by what a publisher staged, which is hashed before it is taken.
+
+    Only objects of files in the revision in force count, and of those only the ones whose stored bytes are wrong.
+
+    Args:
+        head: of the repository.
+        store: its storage.
+        current: the manifest in force.
+        transaction: in whose staging area the objects are.
+        paths: of the files.
+
+    Returns:
+        How many objects were replaced.
+
+    Raises:
+        CandidateRejected: what was staged is not what it is named.
+        StoreUnavailable: the storage cannot be used now.
+    """
+    check_transaction_id(transaction)
+    damaged: dict[tuple[ContentHash, ObjectKind], None] = {}
+    with Snapshot(store, current, work_dir=head.work_dir) as snapshot:
+        for path in paths:
+            with suppress(PathError):  # the file is gone, or another one by now
+                for content, kind in snapshot.lookup(path).objects():
+                    if _is_staged(store, transaction, content, kind) and not is_intact(store, content, kind):
+                        damaged[content, kind] = None
+    try:
+        store.promote_staged(transaction, damaged)
+    except (HashMismatch, ObjectMissing) as exc:
+        raise CandidateRejected(str(exc)) from exc
+    store.sync()
+    return len(damaged)
+
+
+def _is_staged(store: StagedStore, transaction: str, content: ContentHash, kind: ObjectKind) -> bool:
+    try:
+        with store.open_staged(transaction, staged_name(content, kind)):
+            return True
+    except ObjectMissing:
+        return False
 
 
 def _promote(store: StagedStore, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:

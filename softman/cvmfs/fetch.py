@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from softman.cvmfs.errors import FormatError, HashMismatch, StoreUnavailable, TooLarge
+from softman.cvmfs.errors import FormatError, HashMismatch, ObjectMissing, StoreUnavailable, TooLarge
 from softman.cvmfs.format.entry import Compression
 from softman.cvmfs.format.hashes import ContentHash, Hasher, ObjectKind
 from softman.cvmfs.format.objects import PIECE_SIZE, compressed_bound, inflate
@@ -127,6 +127,22 @@ class ObjectFetcher:
                     if last:
                         raise
         return None
+
+
+def is_intact(store: ReadableStore, content: ContentHash, kind: ObjectKind) -> bool:
+    """Whether an object is in a store, with the bytes that it is named by. It is read to its end.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    hasher = Hasher(content.algorithm)
+    try:
+        with store.open(content.object_path(kind)) as source:
+            for piece in pieces(source.read):
+                hasher.update(piece)
+    except ObjectMissing:
+        return False
+    return hasher.finish() == content
 
 
 def pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from threading import Lock
 
 from softman.cvmfs.errors import TooLarge
-from softman.cvmfs.format.hashes import ObjectKind
+from softman.cvmfs.fetch import is_intact
+from softman.cvmfs.format.hashes import ContentHash, ObjectKind
 from softman.cvmfs.format.history import History
 from softman.cvmfs.format.manifest import MANIFEST_NAME, MAX_MANIFEST_SIZE, Manifest
 from softman.cvmfs.format.names import check_repository_name
@@ -122,6 +123,10 @@ class RepositoryReader:
             CvmfsError: as ``manifest``; and, while iterating, when a root catalog is damaged.
         """
         return Revisions(self._store, self.manifest(), work_dir=self._work_dir).kept()
+
+    def is_intact(self, content: ContentHash, kind: ObjectKind) -> bool:
+        """Whether an object is stored with the bytes that it is named by; see ``fetch.is_intact``."""
+        return is_intact(self._store, content, kind)
 
     def _small_file(self, name: str, max_size: int, what: str) -> bytes:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softman.cvmfs.areas import StagingArea
-from softman.cvmfs.commits import check_base, commit_direct, commit_on_top, commit_staged, rebuilder
+from softman.cvmfs.commits import check_base, commit_direct, commit_on_top, commit_staged, rebuilder, repair_staged
 from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.editing import Committed, Editing
 from softman.cvmfs.errors import (
@@ -152,6 +152,7 @@ class Repository:
         transaction: str,
         limits: "Limits | None" = None,
         tagging: Tagging | None = None,
+        repairs: Iterable[bytes] = (),
     ) -> Manifest:
         """Check a candidate that a publisher staged, and make it the next revision.
 
@@ -162,6 +163,7 @@ class Repository:
             transaction: whose staging area holds the catalog and the new objects.
             limits: what to accept.
             tagging: what to call the revision besides ``trunk``.
+            repairs: files of the revision in force whose objects are staged because they are damaged in the storage.
 
         Returns:
             The manifest that is in force then; also when the candidate was in force already.
@@ -175,6 +177,8 @@ class Repository:
         """
         with self._head.locked() as before:
             current = before
+            if repairs:
+                repair_staged(self._head, self._store, current, transaction, repairs)
             if current.root_hash != candidate:
                 check_base(current, base_revision, base_root_hash)
                 current = commit_staged(

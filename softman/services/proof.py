@@ -14,7 +14,7 @@ from softman.model import CommitRequest
 
 
 def _signed_text(request: CommitRequest) -> bytes:
-    fields = [
+    fields: list[object] = [
         "softman commit 1",
         request.repository,
         request.transaction,
@@ -27,6 +27,8 @@ def _signed_text(request: CommitRequest) -> bytes:
         fields.append(hashlib.sha256(request.configuration.encode()).hexdigest())
     if request.path:
         fields.append(f"path {request.path}")
+    if request.repairs:
+        fields.append({"repairs": request.repairs})
     return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode()
 
 

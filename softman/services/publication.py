@@ -6,12 +6,15 @@ losers are reported, and looked at again when the path becomes free.
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import islice
 
 from softman.cvmfs.format.entry import Entry
+from softman.cvmfs.format.hashes import ContentHash, ObjectKind
 from softman.cvmfs.staging import ChunkedContent
 from softman.cvmfs.transaction import Transaction
-from softman.model import Refusal
+from softman.model import MAX_REPAIRS, Refusal
 from softman.services.allowance import Allowance, Share
 from softman.services.archives.tree import StagedTree
 from softman.services.mapping import SOURCE_XATTR, UNMARKED, Rules, Target, is_unpacked, places, source_key
@@ -36,6 +39,8 @@ class Tally:
     looked_at: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     """Keys that could not be read now, and why; they stay as they are and pending."""
+    repairs: list[bytes] = field(default_factory=list)
+    """Files that are as they should be, but whose stored content is damaged; the right one is staged."""
 
     @property
     def changes(self) -> int:
@@ -61,13 +66,22 @@ class Publication:
         rules: the mapping.
         allowance: the quotas.
         tally: counts what happens.
+        damaged: objects that are staged because what is stored of them is not right; for verifying.
 
     Attributes:
         freed: paths that nothing has now, with the key that left; the caller empties it.
         lost: keys that were refused because another one has their path, by path; the caller empties it.
     """
 
-    def __init__(self, transaction: Transaction, rules: Rules, allowance: Allowance, tally: Tally) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        rules: Rules,
+        allowance: Allowance,
+        tally: Tally,
+        *,
+        damaged: AbstractSet[tuple[ContentHash, ObjectKind]] = frozenset(),
+    ) -> None:
         self.freed: list[tuple[bytes, str]] = []
         self.lost: list[tuple[bytes, str]] = []
         self._known: dict[bytes, Entry | None] = {}
@@ -75,6 +89,7 @@ class Publication:
         self._rules = rules
         self._allowance = allowance
         self._tally = tally
+        self._damaged = damaged
 
     def shown(self, key: str) -> Entry | None:
         """What is shown of ``key`` now, wherever that is."""
@@ -110,6 +125,7 @@ class Publication:
         before = self.shown(target.key)
         if verify and before is not None and self._is_the_same(seen, before):
             self._tally.unchanged += 1
+            self._repair(before)
             return
         more = Share(self._missing_parents(target.path))
         if isinstance(seen.content, StagedTree):
@@ -251,6 +267,12 @@ class Publication:
         if isinstance(content, ChunkedContent):
             return before.chunks == content.chunks
         return before.hash == content.hash
+
+    def _repair(self, entry: Entry) -> None:
+        """Note which files are damaged of those at ``entry``, as far as one commit request can name them."""
+        entries = self._transaction.walk(entry.path) if self._damaged and is_unpacked(entry) else [entry]
+        damaged = (each.path for each in entries if not self._damaged.isdisjoint(each.objects()))
+        self._tally.repairs.extend(islice(damaged, MAX_REPAIRS - len(self._tally.repairs)))
 
     def _take_away(self, key: str, path: bytes) -> bool:
         """Show ``key`` no more at ``path``; whether it was shown there."""

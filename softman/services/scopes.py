@@ -163,8 +163,9 @@ class ScopeSync:
                 left=plan.left,
                 clock=lambda: self._clock().timestamp(),
             )
+            verify = isinstance(scope, Part) and scope.verify
             hurry = never if isinstance(scope, Keys) else arrivals.wait
-            job = Job(plan.steps, plan.rivals, plan.complete, progress.watch, hurry=hurry)
+            job = Job(plan.steps, plan.rivals, plan.complete, progress.watch, hurry=hurry, verify=verify)
             hand = _Hand(work, keeper, course, found.refusal, outcome)
             # One that begins at the front again when it is cut has to come further than the one before.
             may_be_cut = not isinstance(scope, Everything)

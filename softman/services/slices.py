@@ -1,7 +1,8 @@
 """One slice: a transaction on the current revision, staged, sealed, and committed through stratum 0's door."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from softman.adapters.ports import BucketReader, CommitDoor
+from softman.cvmfs.format.hashes import ContentHash, ObjectKind
 from softman.cvmfs.format.keys import GatewayKey
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging
@@ -26,6 +28,7 @@ from softman.services.plan import Step
 from softman.services.proof import signed
 from softman.services.publication import Publication, Tally
 from softman.services.rivals import Rivals
+from softman.services.soundness import Soundness
 from softman.services.standing import Standing
 from softman.services.sync import Gate, Slice, SliceLimits
 from softman.services.translate import cvmfs_errors
@@ -62,6 +65,7 @@ class Job:
         complete: at its end the repository follows the rules; else it must follow them at the beginning.
         watch: told of the tally between objects.
         within: it goes on beside a complete one, under the rules that this carries through.
+        verify: what is stored of the repository is read, too.
         hurry: says when something else shall have its turn; asked for each object.
     """
 
@@ -70,6 +74,7 @@ class Job:
     complete: bool
     watch: Callable[[Tally], None]
     within: bool = False
+    verify: bool = False
     hurry: Callable[[], bool] = never
 
 
@@ -144,24 +149,29 @@ class SliceMaker:
         """
         started = time.monotonic()
         tally = Tally()
-        with self._transaction(work) as (transaction, staging):
+        with self._transaction(work) as (transaction, staging, here):
+            sound = Soundness(work.reader)
+            if job.verify:
+                staging.published = sound
             standing = Standing(transaction, work.rules, int(self._clock().timestamp()))
             if not (job.complete or job.within or standing.is_current):
                 return SliceResult(ended=False, report=None, tally=tally, outdated=True)
             standing.prepare()
-            ended = self._apply(work, job, transaction, staging, tally=tally, keeper=keeper)
+            ended = self._apply(work, job, transaction, staging, tally=tally, keeper=keeper, damaged=sound.damaged)
             if ended and job.complete and not tally.failed:
                 standing.finish()
             candidate = transaction.seal()
-            if candidate is None:
+            if candidate is None and not tally.repairs:
                 return SliceResult(ended, None, tally)
             keeper.check()
-            base = Base(candidate.base_revision, str(candidate.base_root_hash))
-            now = self.commit(work, base, str(candidate.root_hash), staging.transaction)
+            new = here.root_hash if candidate is None else str(candidate.root_hash)
+            now = self.commit(work, here, new, staging.transaction, repairs=tally.repairs)
         return SliceResult(ended, self._report(work.name, now, tally, time.monotonic() - started), tally)
 
-    def commit(self, work: Workplace, base: Base, new_root_hash: str, transaction_id: str) -> Base:
-        """Ask stratum 0 to sign ``new_root_hash``; the revision that is current then.
+    def commit(
+        self, work: Workplace, base: Base, new_root_hash: str, transaction_id: str, *, repairs: Iterable[bytes] = ()
+    ) -> Base:
+        """Ask stratum 0 to sign ``new_root_hash``, and to repair files; the revision that is current then.
 
         Raises:
             Conflict: the base is not current any more.
@@ -174,6 +184,7 @@ class SliceMaker:
             key_id="",
             signature="",
             configuration=work.configuration,
+            repairs=tuple(path.decode(errors="surrogateescape") for path in repairs),
         )
         try:
             answer = self._door.commit(signed(request, work.gateway_key))
@@ -200,6 +211,7 @@ class SliceMaker:
         *,
         tally: Tally,
         keeper: LeaseKeeper,
+        damaged: AbstractSet[tuple[ContentHash, ObjectKind]],
     ) -> bool:
         allowance = Allowance(work.quotas, transaction.counters.total)
         gate = Gate(allowance)
@@ -223,7 +235,7 @@ class SliceMaker:
             ThreadPoolExecutor(_SMALL_THREADS, thread_name_prefix="fetch-small") as small,
         ):
             return Slice(
-                Publication(transaction, work.rules, allowance, tally),
+                Publication(transaction, work.rules, allowance, tally, damaged=damaged),
                 Looking(observer, executor, small),
                 rules=work.rules,
                 gate=gate,
@@ -236,7 +248,7 @@ class SliceMaker:
             ).run(job.steps)
 
     @contextmanager
-    def _transaction(self, work: Workplace) -> Iterator[tuple[Transaction, Staging]]:
+    def _transaction(self, work: Workplace) -> Iterator[tuple[Transaction, Staging, Base]]:
         with cvmfs_errors(f"publishing {work.name}"), work.reader.snapshot() as base:
             staging = self._open_staging(work.name)
             try:
@@ -244,7 +256,7 @@ class SliceMaker:
                 with Transaction(
                     base, staging, now=self._clock, work_dir=chosen.scratch, balance=chosen.balance
                 ) as transaction:
-                    yield transaction, staging
+                    yield transaction, staging, Base(base.manifest.revision, str(base.manifest.root_hash))
             finally:
                 staging.discard()  # what stratum 0 took is elsewhere; the rest is void
 
@@ -261,4 +273,5 @@ class SliceMaker:
             seconds=seconds,
             finished_at=self._clock().timestamp(),
             refused=tuple(tally.refused.values()),
+            repaired=len(tally.repairs),
         )

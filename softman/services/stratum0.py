@@ -289,6 +289,7 @@ def _commit(repository: Repository, request: CommitRequest, record: RegistryReco
             lease_path=repository_path(request.path),
             links_within=links_within,
         ),
+        repairs=[path.encode(errors="surrogateescape") for path in request.repairs],
     )
 
 

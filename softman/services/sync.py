@@ -10,7 +10,7 @@ from typing import Protocol
 from softman.cvmfs.format.entry import Entry
 from softman.errors import Forbidden, NotFound, PermanentError, SoftmanError, TransientError
 from softman.log import get_logger
-from softman.model import BucketObject, Refusal
+from softman.model import MAX_REPAIRS, BucketObject, Refusal
 from softman.services.allowance import Allowance
 from softman.services.archives.tree import StagedTree
 from softman.services.looking import WEIGHT, Looking
@@ -192,6 +192,8 @@ class Slice:
     def _full(self) -> bool:
         in_flight = self._tally.changes + len(self._running)
         limits = self._limits
+        if len(self._tally.repairs) >= MAX_REPAIRS:
+            return True
         if in_flight >= limits.objects or self._tally.bytes_read >= limits.bytes or time.monotonic() >= self._until:
             return True
         return self._hurry()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from softman.errors import CandidateRefused, InvalidInput, PermanentError
-from softman.model import MAX_CONFIGURATION, Base, CommitAnswer, CommitRequest
+from softman.model import MAX_CONFIGURATION, MAX_REPAIRS, Base, CommitAnswer, CommitRequest
 from softman.names import is_text
 
 SCHEMA = 1
@@ -21,9 +21,11 @@ _T = TypeVar("_T")
 
 def commit_request_to_json(request: CommitRequest) -> dict[str, Any]:
     """The argument of the task ``softman.commit``."""
-    more = {} if request.configuration is None else {"configuration": request.configuration}
+    more: dict[str, Any] = {} if request.configuration is None else {"configuration": request.configuration}
     if request.path:
         more["path"] = request.path
+    if request.repairs:
+        more["repairs"] = list(request.repairs)
     return {
         **more,
         "schema": SCHEMA,
@@ -57,6 +59,7 @@ def commit_request_from_json(payload: object) -> CommitRequest:
         signature=_text(fields, "signature"),
         configuration=_text(fields, "configuration", MAX_CONFIGURATION) if "configuration" in fields else None,
         path=_text(fields, "path") if "path" in fields else "",
+        repairs=_paths(fields, "repairs") if "repairs" in fields else (),
     )
 
 
@@ -120,6 +123,25 @@ def _text(fields: Mapping[str, Any], name: str, longest: int = MAX_TEXT) -> str:
         msg = f"the field {name!r} has lone surrogates, which no text has"
         raise InvalidInput(msg)
     return value
+
+
+def _paths(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    paths = _get(fields, name, list)
+    if len(paths) > MAX_REPAIRS or not all(map(_is_path, paths)):
+        msg = f"the field {name!r} is no list of up to {MAX_REPAIRS} paths"
+        raise InvalidInput(msg)
+    return tuple(paths)
+
+
+def _is_path(value: object) -> bool:
+    """Whether it is text that stands for bytes; of any archive member, so they need not be UTF-8."""
+    if type(value) is not str or len(value) > MAX_TEXT:
+        return False
+    try:
+        value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _revision(fields: Mapping[str, Any]) -> int:

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,6 +17,7 @@ from softman.adapters.vault_session import VaultSession
 from softman.cli.backend import ServiceBackend
 from softman.cli.demo.bucket import UserBucket
 from softman.cli.main import run
+from softman.cvmfs.errors import HashMismatch
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.repository import Repository
 from softman.names import RepositoryName
@@ -137,6 +140,25 @@ def test_admins_resync_with_the_command_line_of_celery(
     answer = client_app(site.settings).AsyncResult(called.stdout.strip()).get(timeout=SECONDS)
     assert (answer["message"], answer["more"]) == (f"revision {first['revision'] + 1}", False)
     assert site.shown(name) == {**FIRST, "/b/new": b"new"}
+
+
+def test_stored_content_that_is_damaged_is_repaired_by_verifying(
+    site: Site, name: RepositoryName, softman: Softman
+) -> None:
+    with site.reader(name).snapshot() as snapshot:
+        ((content, kind),) = snapshot.lookup("/a/one").objects()
+    stored = Path(urlsplit(site.settings.cvmfs.storage).path) / str(name) / content.object_path(kind)
+    before = stored.read_bytes()
+    stored.write_bytes(bytes(len(before)))
+    with pytest.raises(HashMismatch):
+        site.shown(name)
+    (first,) = softman("syncs")
+    softman("resync", "--verify")
+    assert stored.read_bytes() == before
+    assert site.shown(name) == FIRST
+    last, _ = softman("syncs")
+    assert (last["repaired"], last["revision"]) == (1, first["revision"])
+    assert numbers(last) == ("everything, verifying content", 0, 0, 0, 1)
 
 
 def test_damage_that_only_content_tells_is_found_by_verifying(

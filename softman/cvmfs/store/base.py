@@ -86,8 +86,8 @@ class Store(ReadableStore, Protocol):
     def promote(self, staged: Path, content: ContentHash, kind: ObjectKind) -> None:
         """Make a staged file an object of the repository, after hashing it once more.
 
-        Whoever wrote the staged file is not trusted. An object that is already there, in full, is left as it is. The
-        staged file may be gone afterwards.
+        Whoever wrote the staged file is not trusted. An object that is already there, with its right content, is left
+        as it is; a damaged one is replaced. The staged file may be gone afterwards.
 
         Args:
             staged: the file, on this machine; the object's stored bytes.

@@ -130,7 +130,7 @@ class LocalStore:
             before = os.fstat(source)
             if not stat.S_ISREG(before.st_mode):
                 raise ObjectMissing(f"staged {staged.name} is not a plain file")
-            if _is_stored(target, before.st_size):
+            if _is_stored(target, before.st_size) and self._has_hash(name, before.st_size, content):
                 return
             if self._is_ours(before):
                 _compare(_hash(source, before.st_size, content), content, staged)

@@ -27,6 +27,7 @@ def test_what_was_signed_is_accepted() -> None:
         {"new_root_hash": "c" * 40},
         {"key_id": "key2"},
         {"configuration": ""},
+        {"repairs": ("/a",)},
         {"signature": ""},
         {"signature": "ä"},
     ],

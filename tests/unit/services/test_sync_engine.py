@@ -5,13 +5,16 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from softman.adapters.memory_vault import MemoryRegistry
 from softman.adapters.ports import ObjectBody
 from softman.adapters.vault_layout import Role
+from softman.cvmfs.format.hashes import ObjectKind
 from softman.cvmfs.format.keys import GatewayKey
+from softman.cvmfs.staging import Staging, staged_name
 from softman.cvmfs.transaction import Transaction
 from softman.errors import CandidateRefused, ServiceUnavailable
 from softman.model import Base, CommitRequest, Part, Quotas, RegistryRecord
@@ -257,6 +260,76 @@ def test_a_configuration_that_comes_during_a_full_sync_is_carried_through_after_
     world.door.before = meanwhile
     world.sync(alice)
     assert world.shown(alice) == {"/e": b"e", "/f": b"f"}
+
+
+def objects_of(world: World, name: RepositoryName, path: str) -> list[Path]:
+    """Where the objects of a file are stored."""
+    with world.reader(name).snapshot() as snapshot:
+        entry = snapshot.lookup(path)
+        return [world.root / str(name) / content.object_path(kind) for content, kind in entry.objects()]
+
+
+def test_verifying_repairs_what_is_stored(world: World, alice: RepositoryName) -> None:
+    """What is damaged, cut short or gone, also in chunks and archives, and nothing else."""
+    large = b"".join(n.to_bytes(4, "big") * 50 for n in range(100_000))
+    content = {"a": b"good", "b": b"fine", "c": b"same", "d": b"same", "large": large, "x.tar": tar(m=b"m", n=b"n")}
+    world.sync(alice, *put(world, content))
+    before, revision = world.shown(alice), world.reader(alice).manifest().revision
+    (a,), (b,), (c,), (m,) = (objects_of(world, alice, path) for path in ("/a", "/b", "/c", "/x/m"))
+    chunks = objects_of(world, alice, "/large")
+    assert len(chunks) > 2
+    evil = bytes(a.stat().st_size)
+    untouched = b.stat().st_ino
+    a.write_bytes(evil)
+    c.unlink()
+    m.write_bytes(m.read_bytes()[:-1])
+    chunks[1].write_bytes(chunks[1].read_bytes() + b"more")
+    assert world.sync(alice).reports == ()
+    (report,) = world.publisher.sync_part(alice, Part(verify=True)).reports
+    assert (report.revision, report.repaired, report.changed, report.unchanged) == (revision, 5, 0, 6)
+    assert world.shown(alice) == before
+    assert b.stat().st_ino == untouched
+    assert world.publisher.sync_part(alice, Part(verify=True)).reports == ()
+    assert list((world.root / str(alice) / "data/txn").iterdir()) == []
+
+
+def test_repairs_go_with_a_revision(world: World, alice: RepositoryName) -> None:
+    world.sync(alice, *put(world, {"a": b"good", "b": b"b"}))
+    (a,) = objects_of(world, alice, "/a")
+    a.write_bytes(bytes(a.stat().st_size))
+    put(world, {"b": b"changed", "c": b"good"})  # c has the content of a
+    (report,) = world.publisher.sync_part(alice, Part(verify=True)).reports
+    assert (report.repaired, report.changed, report.added) == (1, 1, 1)
+    assert world.shown(alice) == {"/a": b"good", "/b": b"changed", "/c": b"good"}
+
+
+def test_repairs_replace_only_what_is_wrong_by_what_is_right(world: World, alice: RepositoryName) -> None:
+    """A publisher that is taken over cannot store with them what no revision has, nor anything else in place of it."""
+    world.sync(alice, *put(world, {"a": b"good", "b": b"fine"}))
+    (a,), (b,) = objects_of(world, alice, "/a"), objects_of(world, alice, "/b")
+    right, fine = a.read_bytes(), b.stat().st_ino
+    manifest = world.reader(alice).manifest()
+    here = Base(manifest.revision, str(manifest.root_hash))
+
+    def ask(staging: Staging, *paths: str) -> None:
+        request = CommitRequest(str(alice), staging.transaction, here, here.root_hash, "", "", repairs=paths)
+        world.stratum0.commit(signed(request, GatewayKey.parse(world.material["gatewayKey"])))
+
+    a.write_bytes(b"damaged")
+    staging = world.staging(alice)
+    good = staging.write_object([b"good"])
+    (staging.directory / staged_name(good.hash, ObjectKind.FILE)).write_bytes(b"wrong, too")
+    with pytest.raises(CandidateRefused, match="has the hash"):
+        ask(staging, "/a")
+    assert a.read_bytes() == b"damaged"
+
+    staging = world.staging(alice)
+    for content in (b"good", b"fine", b"of no file"):
+        stranger = staging.write_object([content])
+    ask(staging, "/a", "/b", "/not/there", "/")
+    assert a.read_bytes() == right
+    assert b.stat().st_ino == fine
+    assert not (world.root / str(alice) / stranger.hash.object_path(ObjectKind.FILE)).exists()
 
 
 def test_verifying_repairs_what_somebody_changed_in_the_repository(world: World, alice: RepositoryName) -> None:

@@ -30,6 +30,8 @@ REQUEST = CommitRequest(
 def test_a_request_survives_the_journey() -> None:
     for request in (REQUEST, replace(REQUEST, configuration=""), replace(REQUEST, configuration="ä" * 5000)):
         assert commit_request_from_json(json.loads(json.dumps(commit_request_to_json(request)))) == request
+    for request in (replace(REQUEST, repairs=("/a", "/\udcff/ä")), replace(REQUEST, repairs=("/a",) * 1000)):
+        assert commit_request_from_json(json.loads(json.dumps(commit_request_to_json(request)))) == request
 
 
 def test_unknown_fields_are_tolerated_and_unknown_versions_refused() -> None:
@@ -37,6 +39,12 @@ def test_unknown_fields_are_tolerated_and_unknown_versions_refused() -> None:
     assert commit_request_from_json({**payload, "later": [1]}) == REQUEST
     with pytest.raises(InvalidInput, match="schema 2, known is 1"):
         commit_request_from_json({**payload, "schema": 2})
+
+
+@pytest.mark.parametrize("repairs", ["/a", [1], ["/a" * 4096], ["/a"] * 1001, ["/\ud800"], {"/a": "/b"}, None])
+def test_repairs_are_a_bounded_list_of_paths(repairs: Any) -> None:
+    with pytest.raises(InvalidInput, match="repairs"):
+        commit_request_from_json({**commit_request_to_json(REQUEST), "repairs": repairs})
 
 
 @pytest.mark.parametrize(
