@@ -27,11 +27,13 @@ from softman.cvmfs.format.objects import Compressor, compress
 __all__ = [
     "CHUNK_SIZE",
     "CHUNK_THRESHOLD",
+    "WHOLE_SIZE",
     "ChunkedContent",
     "Published",
     "Staging",
     "StoredObject",
     "check_transaction_id",
+    "cut",
     "new_transaction_id",
     "staged_name",
 ]
@@ -184,7 +186,7 @@ class Staging:
         if is_all:
             return self.write_object(head, compression=compression)
         cutter = ContentChunker() if chunk_size is None else FixedChunker(chunk_size)
-        return self._write_cut(_cut(chain(_drained(head), source), cutter), compression)
+        return self._write_cut(cut(chain(_drained(head), source), cutter), compression)
 
     def discard(self) -> None:
         """Remove the area with all that is in it; nothing happens when it is gone."""
@@ -250,16 +252,21 @@ def _drained(pieces: list[bytes]) -> Iterator[bytes]:
         yield pieces.pop()
 
 
-def _cut(source: Iterable[bytes], cutter: Chunker) -> Iterator[list[bytes]]:
-    """The pieces of ``source`` chunk by chunk; at least one chunk."""
+def cut(source: Iterable[bytes], cutter: Chunker) -> Iterator[list[bytes]]:
+    """The pieces of ``source`` chunk by chunk; at least one chunk.
+
+    Args:
+        source: the content of one file.
+        cutter: a new one, for this file.
+    """
     part: list[bytes] = []
     position = 0
     for piece in source:
         start = 0
-        for cut in cutter.feed(piece):
-            part.append(piece[start : cut - position])
+        for end in cutter.feed(piece):
+            part.append(piece[start : end - position])
             yield part
-            part, start = [], cut - position
+            part, start = [], end - position
         part.append(piece[start:])
         position += len(piece)
     yield part

@@ -1,20 +1,24 @@
 """Storing the content of an archive's files: read by one thread, compressed and hashed by some, in bounded memory."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import accumulate
 from types import TracebackType
 from typing import Final, Self
 
+from softman.cvmfs.format.chunker import ChunkSizes, ContentChunker
 from softman.cvmfs.format.entry import Chunk
 from softman.cvmfs.format.hashes import ObjectKind
-from softman.cvmfs.staging import CHUNK_SIZE, CHUNK_THRESHOLD, ChunkedContent, Staging, StoredObject
+from softman.cvmfs.format.objects import PIECE_SIZE
+from softman.cvmfs.staging import WHOLE_SIZE, ChunkedContent, Staging, StoredObject, cut
 from softman.services.archives.spool import Spool
 
 _MAX_THREADS: Final = 4
 _WAITING_BYTES: Final = 48 * 1024 * 1024
 """Content that may wait to be stored."""
+_MAX_CHUNK: Final = ChunkSizes().maximum
 _BATCH_FILES: Final = 64
 _BATCH_BYTES: Final = 1024 * 1024
 """Small files are handed over together: one alone is stored in less time than that takes."""
@@ -36,12 +40,12 @@ class _Job:
 
 @dataclass(slots=True)
 class _Large:
-    """A file in chunks, ``left`` of them not stored yet."""
+    """A file in chunks; ``left`` are not stored yet, or not known yet."""
 
     path: bytes
     size: int
-    left: int
-    chunks: list[StoredObject | None]
+    left: int = 1
+    chunks: list[StoredObject | None] = field(default_factory=list)
 
 
 class ContentStore:
@@ -80,8 +84,8 @@ class ContentStore:
         Raises:
             StoreUnavailable: the staging area cannot be written now. Errors of ``take`` pass through.
         """
-        if size > CHUNK_THRESHOLD:
-            self._add_chunks(path, size, take)
+        if size > WHOLE_SIZE:
+            self._add_large(path, size, take)
             return
         if size > _BATCH_BYTES:
             self._make_room(size)
@@ -103,13 +107,24 @@ class ContentStore:
         while self._jobs:
             self._settle()
 
-    def _add_chunks(self, path: bytes, size: int, take: Take) -> None:
-        starts = range(0, size, CHUNK_SIZE)
-        large = _Large(path, size, len(starts), [None] * len(starts))
-        for index, start in enumerate(starts):
-            length = min(CHUNK_SIZE, size - start)
-            self._make_room(length)
-            self._submit(_Job(contents=[take(length)], size=length, large=large, index=index))
+    def _add_large(self, path: bytes, size: int, take: Take) -> None:
+        """Cut a file by its content, as stock writers do; chunks are handed over as they come."""
+        self._make_room(_MAX_CHUNK)
+        parts = cut(_pieces(size, take), ContentChunker())
+        part, following = next(parts), next(parts, None)
+        if following is None:
+            self._submit(_Job([path], [part], size))
+            return
+        large = _Large(path, size)
+        while True:
+            self._submit(_Job(contents=[part], size=sum(map(len, part)), large=large, index=len(large.chunks)))
+            large.chunks.append(None)
+            large.left += 1
+            if following is None:
+                break
+            self._make_room(_MAX_CHUNK)
+            part, following = following, next(parts, None)
+        self._count_down(large)
 
     def _flush(self) -> None:
         if self._batch.paths:
@@ -143,10 +158,20 @@ class ContentStore:
 
     def _enter_chunk(self, large: _Large, index: int, stored: StoredObject) -> None:
         large.chunks[index] = stored
+        self._count_down(large)
+
+    def _count_down(self, large: _Large) -> None:
+        """One chunk of ``large`` is stored, or its last one is known; all of it is entered together."""
         large.left -= 1
         if large.left:
             return
         chunks = [chunk for chunk in large.chunks if chunk is not None]
-        found = tuple(Chunk(at * CHUNK_SIZE, chunk.size, chunk.hash) for at, chunk in enumerate(chunks))
+        offsets = accumulate((chunk.size for chunk in chunks), initial=0)
+        found = tuple(Chunk(at, chunk.size, chunk.hash) for at, chunk in zip(offsets, chunks, strict=False))
         total = sum(chunk.stored_size for chunk in chunks)
         self._spool.set_content([(large.path, ChunkedContent(found, large.size, total))])
+
+
+def _pieces(size: int, take: Take) -> Iterator[bytes]:
+    for start in range(0, size, PIECE_SIZE):
+        yield from take(min(PIECE_SIZE, size - start))

@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 
 from softman.cvmfs.format.entry import Chunk
 from softman.cvmfs.format.hashes import DIGEST_SIZE, ContentHash, HashAlgorithm
-from softman.cvmfs.staging import CHUNK_SIZE, ChunkedContent, StoredObject
+from softman.cvmfs.staging import ChunkedContent, StoredObject
 
+_SIZE_BYTES: Final = 4
+_CHUNK_RECORD: Final = DIGEST_SIZE + _SIZE_BYTES
 _SCHEMA = """
 CREATE TABLE entry (path BLOB PRIMARY KEY, kind INTEGER, mode INTEGER, mtime INTEGER, mtime_ns INTEGER, link BLOB,
     size INTEGER, stored INTEGER, digests BLOB) WITHOUT ROWID;
@@ -146,16 +148,19 @@ class Spool:
                 yield SpoolEntry(path, SpoolKind(kind), mode, mtime, mtime_ns, link, stored_as)
 
     def _content(self, size: int, stored: int, digests: bytes) -> StoredObject | ChunkedContent:
-        starts = range(0, len(digests), DIGEST_SIZE)
-        hashes = [ContentHash(digests[at : at + DIGEST_SIZE], self._algorithm) for at in starts]
-        if len(hashes) == 1:
-            return StoredObject(hashes[0], size, stored)
-        offsets = range(0, size, CHUNK_SIZE)
-        chunks = (Chunk(at, min(CHUNK_SIZE, size - at), found) for at, found in zip(offsets, hashes, strict=True))
+        if len(digests) == DIGEST_SIZE:
+            return StoredObject(ContentHash(digests, self._algorithm), size, stored)
+        chunks, offset = [], 0
+        for start in range(0, len(digests), _CHUNK_RECORD):
+            middle, end = start + DIGEST_SIZE, start + _CHUNK_RECORD
+            length = int.from_bytes(digests[middle:end], "big")
+            chunks.append(Chunk(offset, length, ContentHash(digests[start:middle], self._algorithm)))
+            offset += length
         return ChunkedContent(tuple(chunks), size, stored)
 
 
 def _digests(content: StoredObject | ChunkedContent) -> bytes:
+    """The digest of an object; of chunks, each digest with the chunk's size."""
     if isinstance(content, StoredObject):
         return content.hash.digest
-    return b"".join(chunk.hash.digest for chunk in content.chunks)
+    return b"".join(chunk.hash.digest + chunk.size.to_bytes(_SIZE_BYTES, "big") for chunk in content.chunks)

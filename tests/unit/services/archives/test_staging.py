@@ -4,12 +4,14 @@ import gzip
 import lzma
 import random
 import tarfile
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from softman.cvmfs.errors import StoreUnavailable
+from softman.cvmfs.format.chunker import ChunkSizes, ContentChunker
 from softman.cvmfs.staging import ChunkedContent, Staging
 from softman.errors import ServiceUnavailable
 from softman.services.archives import staging as module
@@ -228,25 +230,33 @@ def test_names_are_bytes_and_directories_may_come_twice(stage: Stage) -> None:
     assert found[b"l"].link == b"t/" * 1000
 
 
-def test_large_files_are_stored_in_chunks(stage: Stage, staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("softman.services.archives.content.CHUNK_THRESHOLD", 40_000)
-    monkeypatch.setattr("softman.services.archives.content.CHUNK_SIZE", 30_000)
-    monkeypatch.setattr("softman.services.archives.spool.CHUNK_SIZE", 30_000)
-    monkeypatch.setattr("softman.services.archives.content._BATCH_BYTES", 10_000)
+def test_large_files_are_cut_like_any_other_file(
+    stage: Stage, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = partial(ContentChunker, ChunkSizes(4096, 8192, 16384))
+    for place in ("softman.services.archives.content", "softman.cvmfs.staging"):
+        monkeypatch.setattr(f"{place}.ContentChunker", small)
+    monkeypatch.setattr("softman.services.archives.content.WHOLE_SIZE", 4096)
+    monkeypatch.setattr("softman.services.archives.content._BATCH_BYTES", 1000)
     noise = random.Random(2).randbytes(100_000)
-    found = entries(stage(archive(member(b"large", noise), member(b"middle", noise[:40_000]), member(b"none"))))
-    content = found[b"large"].content
-    assert isinstance(content, ChunkedContent)
-    assert [(chunk.offset, chunk.size) for chunk in content.chunks] == [
-        (0, 30_000),
-        (30_000, 30_000),
-        (60_000, 30_000),
-        (90_000, 10_000),
-    ]
-    for chunk in content.chunks:
+    contents = {
+        b"large": noise,
+        b"twice": noise,
+        b"later": b"x" + noise,
+        b"even": bytes(16384 * 3),
+        b"uncut": b"1" * 5000,
+    }
+    contents |= {b"uncut": b"1" * 5000, b"middle": noise[:4096], b"none": b""}
+    found = entries(stage(archive(*(member(name, content) for name, content in contents.items()))))
+    for name, content in contents.items():
+        assert found[name].content == staging.write_file([content], threshold=4096), name
+    large, later = found[b"large"].content, found[b"later"].content
+    assert isinstance(large, ChunkedContent)
+    assert isinstance(later, ChunkedContent)
+    assert len(large.chunks) > 5
+    assert len({chunk.hash for chunk in large.chunks} - {chunk.hash for chunk in later.chunks}) < 3
+    for chunk in large.chunks:
         assert (staging.directory / (str(chunk.hash) + "P")).is_file()
-    assert found[b"middle"].content == staging.write_object([noise[:40_000]])
-    assert found[b"none"].content == staging.write_object([])
 
 
 def test_what_tarfile_writes_is_read_whatever_its_format(stage: Stage) -> None:
