@@ -47,18 +47,19 @@ def test_it_asks_and_waits(softman: Any, backend: Any) -> None:
 
 
 def test_it_says_what_changed_since_it_was_asked_for(softman: Any, backend: Any) -> None:
-    backend.records.set_report(SyncReport(str(BASIC), 3, "aa", added=100))
+    backend.records.set_report(SyncReport(str(BASIC), 3, "aa", added=100, finished_at=1.0))
     request = backend.on_send(TaskSpec("any", "any"))
 
     def play(_task: TaskSpec) -> Any:
-        backend.records.set_report(SyncReport(str(BASIC), 4, "bb", 1, 2, 3, bytes_read=1024))
-        backend.records.set_report(SyncReport(str(BASIC), 5, "cc", 1))
+        backend.records.set_report(SyncReport(str(BASIC), 3, "aa", repaired=4, finished_at=1.5))
+        backend.records.set_report(SyncReport(str(BASIC), 4, "bb", 1, 2, 3, bytes_read=1024, finished_at=2.0))
+        backend.records.set_report(SyncReport(str(BASIC), 5, "cc", 1, finished_at=3.0))
         backend.records.set_refusals(BASIC, [Refusal("cvmfs/..", "why")], None)
         return request
 
     backend.on_send = play
     first, second = softman("resync", "basic").lines
-    assert first.endswith("2 added, 2 changed, 3 removed, 1.0 KiB read")
+    assert first.endswith("2 added, 2 changed, 3 removed, 1.0 KiB read, 4 repaired in the storage")
     assert second == "keys that are not published: 1; why: softman refused basic"
 
 
