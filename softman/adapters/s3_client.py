@@ -7,6 +7,7 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 
 from softman.adapters.errormap import Meaning, Table
@@ -167,6 +168,7 @@ S3_TABLE: Table = {
     boto.ResponseStreamingError: _CUT,
     boto.ChecksumError: _CUT,
     boto.FlexibleChecksumError: _CUT,
+    ResponseParserError: Meaning(ServiceUnavailable, "what answers in place of the object store speaks no S3"),
     boto.BotoCoreError: Meaning(InvalidInput, "the S3 client refuses the request; look at the settings under s3"),
 }
 """Errors of botocore, and of what it raises while a body is read."""

@@ -52,7 +52,7 @@ def script() -> Iterator[Script]:
                 self.wfile.write(body)
             self.close_connection = True
 
-        do_GET = do_HEAD = do_PUT = do_DELETE = answer  # noqa: N815 - names of the standard library
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - names of the standard library
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -148,3 +148,16 @@ def test_a_connector_that_cannot_ask_makes_nothing(script: Script) -> None:
     with pytest.raises(ServiceUnavailable):
         S3Connector(script.access(), Topic("softman", "amqp://127.0.0.1")).ensure_bucket("alice", "alice")
     assert not [each for each in script.asked if not each.startswith("GET ")]
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("body", [b"<AccessControlPolicy><Owner>", b"<html><br>not now</html>", b"maintenance"])
+def test_a_connector_takes_no_nonsense_for_an_answer(script: Script, status: int, body: bytes) -> None:
+    """Pages of a proxy, or of a gateway that is about to end: that passes, and is no defect of ours."""
+    script.answers = [(status, body, {})]
+    connector = S3Connector(script.access(), Topic("softman", "amqp://127.0.0.1"))
+    with pytest.raises(ServiceUnavailable):
+        connector.ensure_bucket("alice", "alice")
+    with pytest.raises(ServiceUnavailable):
+        connector.ensure_notification("alice")
+    assert not [each for each in script.asked if each.startswith(("PUT ", "DELETE "))]
