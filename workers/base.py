@@ -41,6 +41,7 @@ from softman.settings import Settings, load_settings
 from softman.tasks.catalogue import DEAD, TASK_QUEUES, TaskSpec
 from softman.tasks.client import TaskSender
 from softman.tasks.queues import dead_headers
+from softman.tasks.waiting import without_wait
 from workers.arguments import Signature
 
 FIRST_DELAY = 1.0
@@ -148,7 +149,7 @@ def message_queue() -> str:
 def delay_before(attempt: int, longest: float) -> int:
     """Seconds to wait before retry number ``attempt`` (from 0): exponential, with jitter, whole, at least 1.
 
-    Whole because native delayed delivery drops fractions, and a delay that it rounds to 0 is an error.
+    Whole, because the broker's waiting rooms know no fractions.
     """
     bound = min(longest, FIRST_DELAY * 2.0 ** min(attempt, 30))
     return max(1, math.ceil(random.uniform(bound / 2, bound)))  # noqa: S311 - spreads load, hides nothing
@@ -216,8 +217,7 @@ def _again(celery_task: Any, body: Body, progress: "_Progress", error: Transient
 def _queue_of(request: Any, spec: TaskSpec) -> str:
     """The queue a message came from: it may travel on another one than the catalogue says (``publisher.bulk``)."""
     key = str((request.delivery_info or {}).get("routing_key") or "")
-    # A delayed message has 28 binary digits, each with a dot, in front of its routing key.
-    plain = key.lstrip("01.")
+    plain = without_wait(key)
     return plain if plain in TASK_QUEUES else spec.queue
 
 

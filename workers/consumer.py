@@ -1,4 +1,4 @@
-"""What a worker does with messages before any task runs: queues in place, nothing unread lost, nothing embedded.
+"""What a worker does with messages before any task runs: nothing unread is lost, nothing embedded or borrowed is done.
 
 Celery's consumer acknowledges what it cannot decode, that is, throws it away, and a message of an unforeseen shape can
 end the worker. Here both go to ``softman.dead`` with the reason in a header.
@@ -7,17 +7,21 @@ end the worker. Here both go to ``softman.dead`` with the reason in a header.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import amqp.exceptions
 from celery.exceptions import ImproperlyConfigured, InvalidTaskError
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.strategy import default as celery_strategy
 
-from softman.errors import Forbidden, ServiceUnavailable
+from softman.errors import SoftmanError
 from softman.log import get_logger
+from softman.tasks.catalogue import PUBLIC_EXCHANGE, PUBLIC_TASKS, TASK_QUEUES
 from softman.tasks.client import bury
-from softman.tasks.queues import declare_all
+from softman.tasks.waiting import without_wait
 
 _EMBEDDED = ("callbacks", "errbacks", "chord", "chain")
 _PARTS = 3
+_STEPS = [step for step in CeleryConsumer.Blueprint.default_steps if not step.endswith(":DelayedDelivery")]
+_KNOWN_KEYS = frozenset((*TASK_QUEUES, *PUBLIC_TASKS))
 _log = get_logger(__name__)
 
 
@@ -26,8 +30,12 @@ class Consumer(CeleryConsumer):
 
     connection_errors: tuple[type[Exception], ...]
 
+    # Celery's steps but for its delayed delivery: our waiting rooms are declared with the queues.
+    Blueprint = type("Blueprint", (CeleryConsumer.Blueprint,), {"default_steps": _STEPS})
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        # No talk among workers: it would need the right to command all others, and show each what all do.
+        super().__init__(*args, **{**kwargs, "without_mingle": True, "without_gossip": True})
         own = frozenset(getattr(self.app, "pools", ()))
         strange = sorted(set(self.app.amqp.queues.consume_from) - own)
         if strange:
@@ -35,14 +43,15 @@ class Consumer(CeleryConsumer):
             raise ImproperlyConfigured(msg)
 
     def connect(self) -> Any:
-        """Connect, and see to it that the queues exist, after every loss of the broker anew."""
+        """Connect, and say so when a queue is missing; Celery then tries again until it is there."""
         connection = super().connect()
-        try:
-            with self.app.connection_for_write() as other:
-                declare_all(other)
-        except Forbidden as exc:
-            # A locked-down broker: its operator declared them. If not, consuming fails with a clear error.
-            _log.warning("queues are not declared", error=str(exc))
+        for name in self.app.amqp.queues.consume_from:
+            try:
+                channel: Any
+                with connection.channel() as channel:
+                    channel.queue_declare(name, passive=True)
+            except amqp.exceptions.NotFound:
+                _log.error("the queue is missing at the broker; declare all with: softman broker setup", queue=name)
         return connection
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
@@ -86,17 +95,22 @@ class Consumer(CeleryConsumer):
                 self.app,
                 message.body,
                 reason=reason,
-                routing_key=str(message.delivery_info.get("routing_key") or "unknown"),
+                routing_key=self._origin(message),
                 properties={
                     "content_type": message.content_type,
                     "content_encoding": message.content_encoding,
                     "headers": message.headers,
                 },
             )
-        except ServiceUnavailable:
+        except SoftmanError:
             message.reject_log_error(None, self.connection_errors)  # dead-lettered by the broker, without the reason
         else:
             message.ack_log_error(None, self.connection_errors)
+
+    def _origin(self, message: Any) -> str:
+        """Queue or public task that the message was for; of a strange one, the first queue of this worker."""
+        key = without_wait(str(message.delivery_info.get("routing_key")))
+        return key if key in _KNOWN_KEYS else next(iter(self.app.amqp.queues.consume_from), "unknown")
 
 
 def strict(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
@@ -105,20 +119,40 @@ def strict(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., A
     A chain or callback inside a message is work that the worker sends on with its own rights. Whoever may write to the
     door for commits must not get more done by it than commits (decision 1).
     """
-    return _checked(celery_strategy(task, app, consumer, **kwargs), forbidden=_EMBEDDED)
+    return _checked(celery_strategy(task, app, consumer, **kwargs), task.name, forbidden=_EMBEDDED)
 
 
 def chained(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
     """Celery's strategy for the links of a chain: what follows is allowed, callbacks are not."""
-    return _checked(celery_strategy(task, app, consumer, **kwargs), forbidden=("callbacks", "errbacks", "chord"))
+    receive = celery_strategy(task, app, consumer, **kwargs)
+    return _checked(receive, task.name, forbidden=("callbacks", "errbacks", "chord"))
 
 
-def _checked(receive: Callable[..., Any], *, forbidden: Sequence[str]) -> Callable[..., Any]:
+def _checked(receive: Callable[..., Any], task: str, *, forbidden: Sequence[str]) -> Callable[..., Any]:
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **kwargs: Any) -> Any:
+        check_door(task, message.delivery_info)
         check_payload(message.payload, forbidden)
         return receive(message, body, ack, reject, callbacks, **kwargs)
 
     return handle
+
+
+def check_door(task: str, delivery: Mapping[str, Any]) -> None:
+    """Make sure that a message from the public exchange is of the public task that its routing key names.
+
+    The broker delivers by routing key; what is done is what a header of the message says. Without this, whoever may
+    ask for one task of a queue could ask for all of them.
+
+    Raises:
+        InvalidTaskError: it is of another one.
+    """
+    if delivery.get("exchange") == PUBLIC_EXCHANGE and (
+        task not in PUBLIC_TASKS or delivery.get("routing_key") != task
+    ):
+        msg = (
+            f"{task} cannot be asked for through the public exchange with the routing key {delivery.get('routing_key')}"
+        )
+        raise InvalidTaskError(msg)
 
 
 def check_payload(payload: object, forbidden: Sequence[str]) -> None:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from celery import Celery, signals
+from celery import signals
 
 from softman import wiring
 from softman.errors import PermanentError, TransientError
 from softman.log import bind_context, clear_context, configure_logging, get_logger
 from softman.settings import Settings
+from softman.tasks.application import Application
 from softman.tasks.catalogue import TASK_QUEUES
 from softman.tasks.config import celery_settings
 from workers import stopping as stopping  # noqa: PLC0414 - its signal handler must be there
@@ -16,7 +17,7 @@ from workers.base import BODIES, Body, run, settings
 _log = get_logger(__name__)
 
 
-class WorkerApp(Celery[Any]):
+class WorkerApp(Application):
     """The application of a worker process.
 
     Args:

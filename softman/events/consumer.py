@@ -22,13 +22,13 @@ from celery import bootsteps
 from kombu import Connection, Consumer
 
 from softman.adapters.ports import PendingKeys
-from softman.errors import Forbidden, MalformedMessage, TransientError
+from softman.errors import MalformedMessage, TransientError
 from softman.events.intake import Folder
 from softman.events.messages import parse_notification
 from softman.log import get_logger
 from softman.names import RepositoryName
 from softman.settings import EventSettings
-from softman.tasks.queues import declare_all, events_queue
+from softman.tasks.queues import events_queue
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds between attempts while something is away."""
@@ -171,7 +171,6 @@ class EventConsumer:
     def _serve(self, connection: Connection) -> None:
         """Consume on one connection; returns when it is time to stop."""
         self._batch = self._new_batch()
-        self._declare()
         connection.connect()
         with connection.channel() as channel:
             consumer = Consumer(
@@ -199,13 +198,6 @@ class EventConsumer:
         with suppress(TimeoutError):
             connection.drain_events(timeout=min(left, IDLE_SECONDS))
         connection.heartbeat_check()
-
-    def _declare(self) -> None:
-        try:
-            with self._connect() as other:
-                declare_all(other)
-        except Forbidden as exc:
-            _log.warning("queues are not declared", error=str(exc))
 
     def _take(self, message: Any) -> None:
         """Fold one message; never raises because of what is in it."""

@@ -82,11 +82,11 @@ def process_specs(flower: Flower | None) -> tuple[ProcessSpec, ...]:
         _worker("bulk", "publisher", "-Q", BULK, module="publisher"),
         _worker("connector", "connector"),
         _worker("stratum0", "stratum0", stage=1),
-        _worker("commit", "stratum0", stage=1),
+        _worker("commit", "commit", stage=1),
     ]
     if flower is not None:
         arguments = ("-A", "softman.app", "flower", f"--address={LOOPBACK}", f"--port={flower.port}")
-        specs.append(ProcessSpec("flower", "client", arguments, answers=False))
+        specs.append(ProcessSpec("flower", "flower", arguments, answers=False))
     return tuple(specs)
 
 
@@ -138,7 +138,7 @@ def wait_ready(site: Site, specs: Iterable[ProcessSpec], flower: Flower | None, 
 
 
 def _ping(site: Site) -> set[str]:
-    app: Any = client_app(settings(site, "client"))
+    app: Any = client_app(settings(site, "admin"))
     try:
         answers = app.control.ping(timeout=_PING_SECONDS)
     except OperationalError:

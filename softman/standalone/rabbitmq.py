@@ -1,4 +1,4 @@
-"""RabbitMQ: one node with a private epmd, two users, and no plugin that is not needed.
+"""RabbitMQ: one node with a private epmd, a user for each role, and no plugin that is not needed.
 
 Measured on RabbitMQ 3.10 (Debian 12): the seventy plugin directories of the package on the code path cost half of the
 start, so a slim copy of its home is made of links. The package's wrappers insist on the user ``rabbitmq``; the scripts
@@ -9,11 +9,8 @@ A quorum queue that is declared less than half a second before the broker is kil
 says where its data lies is written that late. Tests that kill the broker have to wait for it.
 """
 
-import base64
-import hashlib
 import json
 import os
-import secrets
 import socket
 from pathlib import Path
 from urllib.parse import quote
@@ -22,10 +19,10 @@ from softman.errors import NotFound, ServiceUnavailable
 from softman.standalone.ports import LOOPBACK
 from softman.standalone.process import require_program, write_private
 from softman.standalone.server import Server
+from softman.tasks.rights import RIGHTS, definitions, user_name
 
 SERVER_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-EVENTS_EXCHANGE = "s3-events"
-_ADMIN, _RGW = "softman", "rgw"
+_ADMIN, _RGW = "admin", "rgw"
 _PLUGINS = frozenset({
     "accept", "amqp10_common", "amqp_client", "aten", "credentials_obfuscation", "cuttlefish", "enough",
     "gen_batch_server", "getopt", "jsx", "observer_cli", "osiris", "ra", "rabbit", "rabbit_common",
@@ -45,33 +42,32 @@ load_definitions = {definitions}
 """
 
 
-def password_hash(password: str, salt: bytes) -> str:
-    """RabbitMQ's ``rabbit_password_hashing_sha256``: base64 of a 4-byte salt and SHA-256 of salt and password."""
-    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
-
-
 class RabbitServer(Server):
-    """One broker node. The user ``softman`` may do everything, ``rgw`` only push events (decision 12)."""
+    """One broker node, with the users of ``softman.tasks.rights``."""
 
     name = "rabbitmq"
     port_names = ("amqp", "distribution", "epmd")
-    secret_names = (_ADMIN, _RGW, "cookie")
+    secret_names = (*RIGHTS, "cookie")
     process_names = ("epmd", "rabbitmq")
     stop_seconds = 15.0
 
     @property
     def url(self) -> str:
-        """``amqp://`` with the password of the user ``softman``, for Celery and kombu."""
-        return f"{self._address(_ADMIN)}//"
+        """``amqp://`` with the password of the administrator, for Celery and kombu."""
+        return self.url_of(_ADMIN)
+
+    def url_of(self, role: str) -> str:
+        """``amqp://`` with the password of a role of ``softman.tasks.rights``."""
+        return f"{self._address(role)}//"
 
     @property
     def push_endpoint(self) -> str:
-        """``amqp://`` with the password of the user ``rgw``, as RGW wants it: the default virtual host unnamed."""
+        """``amqp://`` with the password of RGW's user, as RGW wants it: the default virtual host unnamed."""
         return self._address(_RGW)
 
-    def _address(self, user: str) -> str:
-        password = quote(self.facts.secrets[user], safe="")
-        return f"amqp://{user}:{password}@{LOOPBACK}:{self.facts.ports['amqp']}"
+    def _address(self, role: str) -> str:
+        password = quote(self.facts.secrets[role], safe="")
+        return f"amqp://{user_name(role)}:{password}@{LOOPBACK}:{self.facts.ports['amqp']}"
 
     def prepare(self) -> None:
         """Make the slim home, the cookie, the configuration and the definitions."""
@@ -155,29 +151,8 @@ class RabbitServer(Server):
                 link.symlink_to(source)
 
     def _definitions(self) -> dict[str, object]:
-        """Users and rights. RGW only looks whether its exchange is there, publishes, and waits on a reply queue."""
-
-        def user(name: str, tags: list[str]) -> dict[str, object]:
-            return {
-                "name": name,
-                "password_hash": password_hash(self.facts.secrets[name], secrets.token_bytes(4)),
-                "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": tags,
-            }
-
-        def rights(name: str, configure: str, write: str, read: str) -> dict[str, str]:
-            return {"user": name, "vhost": "/", "configure": configure, "write": write, "read": read}
-
-        reply = r"amq\.gen.*"
-        return {
-            "rabbit_version": self.version(),
-            "vhosts": [{"name": "/"}],
-            "users": [user(_ADMIN, ["administrator"]), user(_RGW, [])],
-            "permissions": [
-                rights(_ADMIN, ".*", ".*", ".*"),
-                rights(_RGW, f"^{reply}$", f"^({EVENTS_EXCHANGE}|{reply})$", f"^{reply}$"),
-            ],
-        }
+        passwords = {role: self.facts.secrets[role] for role in RIGHTS}
+        return {"rabbit_version": self.version(), **definitions(passwords)}
 
     def _epmd_answers(self) -> bool:
         with socket.create_connection((LOOPBACK, self.facts.ports["epmd"]), timeout=1):

@@ -30,9 +30,8 @@ class Site(Protocol):
     def own_settings(self) -> Mapping[str, str]:
         """Further settings of all roles, as variables without their prefix."""
 
-    @property
-    def amqp_url(self) -> str:
-        """The broker."""
+    def broker_url(self, role: str) -> str:
+        """The broker, with the password of a role's user."""
 
     @property
     def redis_url(self) -> str:
@@ -72,7 +71,6 @@ _IMPATIENT = {"SYNC__LEASE_SECONDS": "15", "DRAIN_SECONDS": "5"}
 def _common(site: Site) -> dict[str, str]:
     return {
         "DOMAIN": site.domain,
-        "BROKER_URL": site.amqp_url,
         "REDIS_URL": site.redis_url,
         "STATE_DIR": str(site.directory / "state"),
         "CVMFS__URL": site.web_url,
@@ -135,11 +133,13 @@ _READER, _CONNECTOR = _s3("reader"), _s3("connector")
 _STORING, _STAGING = _storage("STRATUM0", "storing"), _storage("PUBLISHER", "staging")
 _SOURCES: dict[str, tuple[Callable[[Site], dict[str, str]], ...]] = {
     "stratum0": (_common, _STORING, _STRATUM0),
+    "commit": (_common, _STORING, _STRATUM0),
     "publisher": (_common, _STAGING, _PUBLISHER, _READER),
     "connector": (_common, _CONNECTOR, _push),
     "events": (_common,),
     "beat": (_common,),
     "client": (_common,),
+    "flower": (_common,),
     "admin": (_common, _STORING, _STAGING, _STRATUM0, _PUBLISHER, _READER, _CONNECTOR, _push),
 }
 ROLES = tuple(_SOURCES)
@@ -154,7 +154,7 @@ def environment(site: Site, role: str) -> dict[str, str]:
     if role not in _SOURCES:
         msg = f"{role!r} is no role; there are {', '.join(ROLES)}"
         raise InvalidInput(msg)
-    variables: dict[str, str] = {}
+    variables = {"BROKER_URL": site.broker_url(role)}
     for source in _SOURCES[role]:
         variables.update(source(site))
     return {_PREFIX + name: value for name, value in variables.items()}

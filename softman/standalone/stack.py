@@ -250,6 +250,10 @@ class Stack:
         """The broker, with the password of its administrator."""
         return self.rabbitmq.url
 
+    def broker_url(self, role: str) -> str:
+        """The broker, with the password of a role's user."""
+        return self.rabbitmq.url_of(role)
+
     @property
     def push_endpoint(self) -> str:
         """The broker as the object gateway reaches it, with a user that can only push events."""

@@ -82,4 +82,7 @@ TASKS = (
     REPORT_DEAD_LETTERS, LOCK, UNLOCK,
 )  # fmt: skip
 
+PUBLIC_TASKS = {spec.name: spec.queue for spec in TASKS if spec.public}
+"""Names of the tasks that other systems may ask for, with their queues."""
+
 PROVISIONING_CHAIN = (CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC)

@@ -1,6 +1,5 @@
 """Asking for work by name: the Celery client, the sender of tasks and chains, the publishers' commit door."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,11 +11,12 @@ import kombu.exceptions
 from celery import Celery, states
 from kombu.utils.uuid import uuid
 
-from softman.errors import CandidateRefused, InvalidInput, ServiceUnavailable
+from softman.errors import CandidateRefused, Forbidden, InvalidInput, ServiceUnavailable
 from softman.model import CommitAnswer, CommitRequest
 from softman.names import RepositoryName
 from softman.settings import Settings
-from softman.tasks.catalogue import COMMIT_REVISION, DEAD, PROVISIONING_CHAIN, TaskSpec
+from softman.tasks.application import Application
+from softman.tasks.catalogue import COMMIT_REVISION, DEAD, PROVISIONING_CHAIN, PUBLIC_EXCHANGE, TASKS, TaskSpec
 from softman.tasks.config import celery_settings
 from softman.tasks.payloads import commit_answer_from_json, commit_request_to_json
 from softman.tasks.queues import dead_headers, topic
@@ -30,19 +30,36 @@ _BROKER_ERRORS = (kombu.exceptions.OperationalError, amqp.exceptions.AMQPError, 
 def client_app(settings: Settings | Callable[[], Settings]) -> Celery[Any]:
     """A Celery application that knows names, queues and routes, and no task code.
 
+    Public tasks go through the public exchange, so that a user who may write to nothing else can ask for them; nothing
+    is told to Flower, which would need another right.
+
     Args:
         settings: the settings, or what gives them when Celery first needs them.
     """
-    app: Celery[Any] = Celery("softman", set_as_current=False)
-    app.add_defaults(lambda: celery_settings(settings if isinstance(settings, Settings) else settings()))
+    app = Application("softman", set_as_current=False)
+    app.add_defaults(lambda: client_settings(settings if isinstance(settings, Settings) else settings()))
     return app
+
+
+def client_settings(settings: Settings) -> dict[str, Any]:
+    """The Celery settings of a client."""
+    shared = celery_settings(settings)
+    routes = shared["task_routes"] | {
+        spec.name: {"exchange": PUBLIC_EXCHANGE, "exchange_type": "topic", "routing_key": spec.name}
+        for spec in TASKS
+        if spec.public
+    }
+    return {**shared, "task_routes": routes, "task_send_sent_event": False}
 
 
 @contextmanager
 def broker_errors() -> Iterator[None]:
-    """Raise ``ServiceUnavailable`` for whatever keeps the broker from answering."""
+    """Raise ``ServiceUnavailable`` for whatever keeps the broker from answering, ``Forbidden`` for a missing right."""
     try:
         yield
+    except amqp.exceptions.AccessRefused as exc:
+        msg = f"the message broker refuses: {exc.reply_text}"
+        raise Forbidden(msg) from exc
     except _BROKER_ERRORS as exc:
         msg = f"the message broker does not answer: {exc}"
         raise ServiceUnavailable(msg) from exc
@@ -72,7 +89,7 @@ class TaskSender:
         Args:
             spec: which one.
             args: JSON values.
-            countdown: seconds to wait, rounded up to whole ones (native delayed delivery knows no fractions).
+            countdown: seconds to wait, rounded up to whole ones.
             expires: seconds from now after which a worker drops it unseen.
             keep_result: whether somebody will read the result.
             queue: another queue than the catalogue's.
@@ -83,7 +100,7 @@ class TaskSender:
         Raises:
             ServiceUnavailable: the broker does not confirm it; it may have it nevertheless.
         """
-        options: dict[str, Any] = {} if countdown <= 0 else {"countdown": math.ceil(countdown)}
+        options: dict[str, Any] = {} if countdown <= 0 else {"countdown": countdown}
         if not keep_result:
             options["ignore_result"] = True
         if queue is not None:

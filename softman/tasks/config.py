@@ -43,7 +43,6 @@ def _broker(settings: Settings) -> dict[str, Any]:
         # A channel that the broker closed (queue gone, consumer_timeout) is opened anew; the worker lives on.
         "broker_channel_error_retry": True,
         "broker_heartbeat": 30,
-        "broker_native_delayed_delivery_queue_type": "quorum",
     }
 
 

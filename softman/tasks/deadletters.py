@@ -3,6 +3,9 @@
 A letter got here on one of two ways. We put it here, with ``REASON_HEADER`` and ``BURIED_HEADER``; or the broker did,
 with its header ``x-death``, because the letter was rejected or came back too often. What happened before a letter was
 put back is kept in ``HISTORY_HEADER``: the broker's own headers must not travel along, since it counts on in them.
+
+Where a letter goes back to is read from its routing key, which the broker has checked against the rights of its sender;
+what its headers say of that may be forged.
 """
 
 import json
@@ -16,16 +19,16 @@ from kombu import Producer
 
 from softman.errors import InvalidInput, ServiceUnavailable
 from softman.model import DeadLetter, Death, Fate
-from softman.tasks.catalogue import DEAD, EVENTS, TASK_QUEUES, TASKS
+from softman.tasks.catalogue import DEAD, EVENTS, PUBLIC_EXCHANGE, PUBLIC_TASKS, TASK_QUEUES
 from softman.tasks.client import CONFIRM_SECONDS, broker_errors
 from softman.tasks.queues import BURIED_HEADER, HISTORY_HEADER, REASON_HEADER, topic
+from softman.tasks.waiting import without_wait
 
 MAX_HISTORY = 20
 """Deaths that are remembered of one letter."""
 _MAX_ARGUMENTS = 2000
 _ID_DIGITS = 12
 _KNOWN_QUEUES = frozenset((*TASK_QUEUES, EVENTS))
-_QUEUE_OF_TASK = {spec.name: spec.queue for spec in TASKS}
 _BROKERS_HEADERS = ("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason")
 _VOLATILE_HEADERS = (*_BROKERS_HEADERS, "x-delivery-count", REASON_HEADER, BURIED_HEADER, HISTORY_HEADER)
 _NO_LONGER_TRUE = ("retries", "expires", "eta")
@@ -84,10 +87,12 @@ class _WayBack:
         if not letter.queue:
             msg = f"dead letter {letter.id} cannot go back: the queue it came from is not known"
             raise InvalidInput(msg)
+        key = message.delivery_info["routing_key"]
+        public = key in PUBLIC_TASKS  # back through the same door, with its checks
         self._producer.publish(
             letter.body,
-            exchange=topic(letter.queue),
-            routing_key=letter.queue,
+            exchange=topic(PUBLIC_EXCHANGE if public else letter.queue),
+            routing_key=key if public else letter.queue,
             headers=headers_back(letter, message.headers or {}),
             delivery_mode=2,
             mandatory=True,
@@ -137,10 +142,13 @@ def _body(message: Any) -> bytes:
 
 
 def _origin(headers: Mapping[str, Any], routing_key: str) -> str:
-    queues = (str(death.get("queue")) for death in _broker_deaths(headers))
-    # A message that waited for a retry has 28 binary digits, each with a dot, in front of its routing key.
-    candidates = (*queues, routing_key.lstrip("01."), _QUEUE_OF_TASK.get(str(headers.get("task"))))
-    return next((queue for queue in candidates if queue in _KNOWN_QUEUES), "")
+    key = without_wait(routing_key)
+    if key in _KNOWN_QUEUES:
+        return key
+    if key in PUBLIC_TASKS:
+        return PUBLIC_TASKS[key]
+    # Notifications come with the name of their topic.
+    return EVENTS if any(death.get("queue") == EVENTS for death in _broker_deaths(headers)) else ""
 
 
 def _deaths(headers: Mapping[str, Any], queue: str) -> tuple[Death, ...]:

@@ -7,9 +7,11 @@ The queues of public tasks are bound to the public exchange as well, by task nam
 Celery is given the same queues with ``no_declare``: publishing and consuming never declares anything, so a client
 needs no right to configure, and a misspelt queue is an error instead of a new classic queue.
 
-Retries wait in the broker: Celery's native delayed delivery (28 exchanges and quorum queues ``celery_delayed_N``, one
-per bit of the delay). Message TTL and at-least-once dead-lettering of quorum queues need RabbitMQ 3.10. It works for
-topic exchanges only.
+Retries wait in the broker (``softman.tasks.waiting``). Message TTL and at-least-once dead-lettering of quorum queues
+need RabbitMQ 3.10.
+
+Only an administrator declares (``softman broker setup``): nobody else has the right to configure more than a queue for
+Celery's remote control. The exchanges of that are here, too.
 """
 
 import time
@@ -17,16 +19,17 @@ from typing import Any
 
 import amqp.exceptions
 from kombu import Connection, Exchange, Queue
-from kombu.transport.native_delayed_delivery import (
-    bind_queue_to_native_delayed_delivery_exchange,
-    declare_native_delayed_delivery_exchanges_and_queues,
-)
 
 from softman.errors import Forbidden
 from softman.tasks.catalogue import DEAD, EVENTS, PUBLIC_EXCHANGE, TASK_QUEUES, TASKS
+from softman.tasks.waiting import WAITING_ROOMS, WaitingRoom
 
 DELIVERY_LIMIT = 20
 """A message that came back so often (lost worker, lost connection) is dead-lettered by the broker."""
+
+CONTROL, REPLIES, TASK_EVENTS = "celery.pidbox", "reply.celery.pidbox", "celeryev"
+"""Celery's exchanges: commands to workers, their answers, and what they tell of their tasks (Flower)."""
+_CHATTER = {CONTROL: "fanout", REPLIES: "direct", TASK_EVENTS: "topic"}
 
 MAX_DEAD = 100_000
 """Messages kept in ``softman.dead``; the oldest go first."""
@@ -104,8 +107,7 @@ def declare_all(connection: Connection) -> None:
     """Make sure that every exchange, queue and binding exists. Safe to repeat and to run from many processes.
 
     Args:
-        connection: a connection with the right to configure; channels opened on it are closed again, except those of
-            native delayed delivery, which end with the connection. Use one that is closed afterwards.
+        connection: a connection with the right to configure; the channel opened on it is closed again.
 
     Raises:
         Forbidden: the broker does not let this user configure, or something exists with other properties.
@@ -113,9 +115,6 @@ def declare_all(connection: Connection) -> None:
     try:
         with connection.channel() as channel:
             _declare(channel)
-        declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
-        for queue in task_queues():
-            bind_queue_to_native_delayed_delivery_exchange(connection, queue)
     except (amqp.exceptions.AccessRefused, amqp.exceptions.PreconditionFailed) as exc:
         msg = f"the broker refuses to declare the queues: {exc}"
         raise Forbidden(msg) from exc
@@ -133,3 +132,29 @@ def _declare(channel: Any) -> None:
     for spec in TASKS:
         if spec.public:
             task_queue(spec.queue)(channel).bind_to(PUBLIC_EXCHANGE, routing_key=spec.name)
+    for room in WAITING_ROOMS:
+        _declare_room(channel, room)
+    for name, kind in _CHATTER.items():
+        Exchange(name, type=kind, durable=True)(channel).declare()
+
+
+def _declare_room(channel: Any, room: WaitingRoom) -> None:
+    """Each level passes a message to the next one, at once by a binding, or from its queue when its time is over."""
+    lower = topic(room.way_out)
+    lower(channel).declare()
+    for number in range(room.bits):
+        level = topic(room.level(number))
+        passed = "*." * (room.bits - 1 - number)
+        arguments = {
+            **_QUORUM,
+            "x-message-ttl": 2**number * 1000,
+            "x-dead-letter-exchange": lower.name,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+        _queue(level.name, f"{passed}1.#", arguments, no_declare=False)(channel).declare()
+        lower(channel).bind_to(level.name, f"{passed}0.#")
+        lower = level
+    for name in room.queues:
+        topic(name)(channel).bind_to(room.way_out, f"#.{name}")
+        task_queue(name)(channel).bind_to(name, f"#.{name}")

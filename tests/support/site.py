@@ -40,7 +40,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.settings = self.stack.settings()
-        self.other = Celery("another dashboard", broker=self.stack.amqp_url, set_as_current=False)
+        self.other = Celery("another dashboard", broker=self.stack.broker_url("client"), set_as_current=False)
         self.other.conf.update(task_default_exchange=PUBLIC_EXCHANGE, task_default_exchange_type="topic")
 
     @property

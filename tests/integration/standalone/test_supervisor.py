@@ -47,7 +47,7 @@ def test_all_run_and_consume_their_own_queues(working: Stack) -> None:
         "stratum0": {"stratum0"},
         "commit": {"stratum0.commit"},
     }
-    app = client_app(working.settings("client"))
+    app = client_app(working.settings())
 
     def consumed() -> dict[str, set[str]]:  # by those that answer in time
         queues = app.control.inspect(timeout=1).active_queues() or {}

@@ -8,8 +8,9 @@ from celery import Celery
 
 from softman.errors import CandidateRefused, ServiceUnavailable
 from softman.model import Base, CommitAnswer, CommitRequest
+from softman.settings import load_settings
 from softman.tasks.catalogue import COMMIT, COMMIT_REVISION, DEAD, STRATUM0
-from softman.tasks.client import CeleryCommitDoor
+from softman.tasks.client import CeleryCommitDoor, client_app
 from softman.tasks.payloads import commit_request_to_json
 from softman.tasks.queues import REASON_HEADER, topic
 
@@ -85,12 +86,15 @@ def _embedded(part: str, client: Celery[Any]) -> dict[str, Any]:
 
 
 def test_the_door_takes_no_further_work(bench: Any) -> None:
-    bench.worker("probe_commit", "-c1")
+    """What a publisher that was taken over may send to the door, with its own rights."""
+    bench.worker("probe_commit", "-c1", SOFTMAN_BROKER_URL=bench.stack.broker_url("commit"))
+    thief = client_app(load_settings(broker_url=bench.stack.broker_url("publisher"), redis_url=bench.stack.redis_url))
     payload = commit_request_to_json(_request("bait"))
     parts = ("callbacks", "chain", "chord", "errbacks")
     for part in parts:
         options = _embedded(part, bench.client)
-        bench.client.send_task(COMMIT_REVISION.name, args=[payload], ignore_result=True, **options)
+        thief.send_task(COMMIT_REVISION.name, args=[payload], ignore_result=True, **options)
+    thief.close()
     bench.wait(lambda: bench.depth(DEAD) == len(parts), "all are refused")
     assert [letter.headers[REASON_HEADER] for letter in bench.take(DEAD)] == [
         f"the message carries {part}, which this task does not accept" for part in parts

@@ -2,7 +2,6 @@
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
@@ -15,23 +14,26 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.mark.parametrize(
-    ("module", "options", "queues"),
+    ("module", "role", "options", "queues"),
     [
-        ("workers.stratum0", (), {STRATUM0}),
-        ("workers.commit", (), {COMMIT}),
-        ("workers.connector", (), {CONNECTOR}),
-        ("workers.publisher", (), {PUBLISHER, BULK}),
-        ("workers.publisher", ("-Q", BULK), {BULK}),
-        ("workers.events", (), set()),
-        ("workers.app", ("-Q", ",".join(TASK_QUEUES)), set(TASK_QUEUES)),
+        ("workers.stratum0", "stratum0", (), {STRATUM0}),
+        ("workers.commit", "commit", (), {COMMIT}),
+        ("workers.connector", "connector", (), {CONNECTOR}),
+        ("workers.publisher", "publisher", (), {PUBLISHER, BULK}),
+        ("workers.publisher", "publisher", ("-Q", BULK), {BULK}),
+        ("workers.events", "events", (), set()),
+        ("workers.app", "admin", ("-Q", ",".join(TASK_QUEUES)), set(TASK_QUEUES)),
     ],
 )
-def test_each_pool_consumes_its_own_queues(bench: Any, module: str, options: tuple[str, ...], queues: set[str]) -> None:
-    worker = bench.worker(module, "-c1", *options)
+def test_each_pool_consumes_its_own_queues_with_the_rights_of_its_role(
+    bench: Any, module: str, role: str, options: tuple[str, ...], queues: set[str]
+) -> None:
+    worker = bench.worker(module, "-c1", *options, SOFTMAN_BROKER_URL=bench.stack.broker_url(role))
     done = bench.celery("-A", "softman.app", "inspect", "active_queues", "--json", "-d", worker.name, "-t", "60")
     assert done.returncode == 0, done.stderr
     (consumed,) = json.loads(done.stdout).values()
     assert {queue["name"] for queue in consumed} == queues
+    assert "ACCESS_REFUSED" not in worker.text()
 
 
 @pytest.mark.parametrize(
@@ -64,12 +66,9 @@ def test_celery_call_refuses_a_name_nobody_knows(bench: Any) -> None:
     assert "missing from task_queues" in done.stderr
 
 
-def test_another_system_asks_with_a_bare_celery_and_the_right_to_write_one_exchange(bench: Any, unique: str) -> None:
+def test_another_system_asks_with_a_bare_celery_and_the_right_to_write_one_exchange(bench: Any) -> None:
     """It declares nothing: its user could not."""
-    port = urlsplit(bench.stack.amqp_url).port
-    bench.stack.rabbitmqctl("add_user", unique, "secret")
-    bench.stack.rabbitmqctl("set_permissions", unique, "^$", "^softman$", "^$")
-    other: Celery[Any] = Celery(broker=f"amqp://{unique}:secret@127.0.0.1:{port}//", set_as_current=False)
+    other: Celery[Any] = Celery(broker=bench.stack.broker_url("client"), set_as_current=False)
     try:
         other.send_task(
             "softman.publish_changes",
@@ -81,7 +80,6 @@ def test_another_system_asks_with_a_bare_celery_and_the_right_to_write_one_excha
         bench.wait(lambda: bench.depth(PUBLISHER) == 1, "the message is in its queue")
     finally:
         other.close()
-        bench.stack.rabbitmqctl("delete_user", unique)
 
 
 def test_a_request_through_the_public_exchange_is_worked_on(bench: Any) -> None:

@@ -10,6 +10,7 @@ from softman.errors import InvalidInput, ServiceUnavailable
 from softman.tasks.catalogue import DEAD, EVENTS, PUBLISHER, STRATUM0, TASK_QUEUES
 from softman.tasks.client import bury
 from softman.tasks.queues import DELIVERY_LIMIT, REASON_HEADER, topic
+from softman.tasks.waiting import WAITING_ROOMS
 
 pytestmark = pytest.mark.stack
 SECONDS = 120.0
@@ -45,7 +46,7 @@ def test_work_and_delays_are_in_quorum_queues_and_only_chatter_in_others(bench: 
     before = set(queue_kinds(bench))  # left by other tests on this broker
     bench.worker("probe_tasks:stratum0", "-c1")
     kinds = queue_kinds(bench)
-    wanted = {*TASK_QUEUES, EVENTS, DEAD, *(f"celery_delayed_{level}" for level in range(28))}
+    wanted = {*TASK_QUEUES, EVENTS, DEAD, *(room.level(bit) for room in WAITING_ROOMS for bit in range(room.bits))}
     assert {name: kinds[name] for name in wanted} == dict.fromkeys(wanted, ("quorum", True))
     others = set(kinds) - wanted - before
     assert others

@@ -18,12 +18,12 @@ from softman.standalone.processes import BEATS, WORKERS
 from softman.tasks.catalogue import EVENTS, TASK_QUEUES
 from softman.tasks.client import client_app
 from softman.tasks.deadletters import BrokerDeadLetters
+from softman.tasks.waiting import WAITING
 from tests.support.chaos.scene import Scene, Target
 from tests.support.chaos.watch import ManifestWatch
 
 SETTLE_SECONDS = 420.0
 """Above the longest pauses added up: 60 s between retries, 90 s of a topic asleep, a supervisor's 30 s."""
-_DELAYED = "celery_delayed_"
 
 
 class NotQuiet(AssertionError):
@@ -111,7 +111,7 @@ class Settling:
     def _queues(self, *, delayed: bool) -> Iterator[str]:
         columns = ("name", "messages_ready", "messages_unacknowledged")
         for row in json.loads(self._scene.servers.rabbitmqctl("list_queues", *columns, "--formatter=json")):
-            ours = row["name"] in {*TASK_QUEUES, EVENTS} or (delayed and row["name"].startswith(_DELAYED))
+            ours = row["name"] in {*TASK_QUEUES, EVENTS} or (delayed and row["name"].startswith(WAITING))
             if ours and (row["messages_ready"] or row["messages_unacknowledged"]):
                 ready, held = row["messages_ready"], row["messages_unacknowledged"]
                 yield f"the queue {row['name']} has {ready} messages, and {held} unacknowledged"

@@ -14,9 +14,10 @@ from softman.standalone.rgw import S3Keys
 SECRETS = {
     "reader-secret": {"publisher", "admin"},
     "connector-secret": {"connector", "admin"},
-    "stratum0-secret-id": {"stratum0", "admin"},
+    "stratum0-secret-id": {"stratum0", "commit", "admin"},
     "publisher-secret-id": {"publisher", "admin"},
     "push-secret": {"connector", "admin"},
+    **{f"{role}-amqp-secret": {role} for role in roles.ROLES},
 }
 
 
@@ -24,7 +25,6 @@ SECRETS = {
 class Site:
     directory: Path = Path("/srv/stack")
     domain: str = "example.org"
-    amqp_url: str = "amqp://softman:amqp-secret@127.0.0.1:1//"
     redis_url: str = "redis://:redis-secret@127.0.0.1:2/0"
     s3_endpoint: str = "http://127.0.0.1:3"
     push_endpoint: str = "amqp://rgw:push-secret@127.0.0.1:1"
@@ -32,6 +32,9 @@ class Site:
     storage_url: str = "file:///srv/stack/www/cvmfs"
     vault_address: str = "http://127.0.0.1:5"
     own_settings: Mapping[str, str] = field(default_factory=dict)
+
+    def broker_url(self, role: str) -> str:
+        return f"amqp://softman-{role}:{role}-amqp-secret@127.0.0.1:1//"
 
     def vault_role(self, role: str) -> tuple[str, str]:
         return f"{role}-role-id", f"{role}-secret-id"
@@ -54,7 +57,7 @@ def test_the_settings_understand_every_variable(role: str, monkeypatch: pytest.M
     from_environment = load_settings()
     monkeypatch.undo()
     assert roles.settings(site, role) == from_environment
-    assert from_environment.broker_url.get_secret_value() == site.amqp_url
+    assert from_environment.broker_url.get_secret_value() == site.broker_url(role)
 
 
 @pytest.mark.parametrize("role", roles.ROLES)

@@ -9,7 +9,8 @@ from celery.worker import WorkController
 
 from softman.app import app as client
 from softman.settings import Settings
-from softman.tasks.catalogue import DEAD, EVENTS, TASK_QUEUES, TASKS, TaskSpec
+from softman.tasks.application import Application
+from softman.tasks.catalogue import DEAD, EVENTS, PUBLIC_EXCHANGE, TASK_QUEUES, TASKS, TaskSpec
 from softman.tasks.client import client_app
 from softman.tasks.config import HARD_LIMIT, SOFT_LIMIT, celery_settings
 from softman.tasks.queues import DELIVERY_LIMIT, dead_queue, events_queue, task_queues
@@ -56,9 +57,15 @@ def test_raw_events_are_no_task_queue() -> None:
 
 
 @pytest.mark.parametrize("spec", TASKS, ids=lambda spec: spec.name)
-def test_each_task_is_routed_to_its_queue(spec: TaskSpec) -> None:
+def test_each_task_is_routed_to_its_queue_and_by_clients_through_the_public_exchange(spec: TaskSpec) -> None:
+    worker = Application("softman", set_as_current=False)
+    worker.conf.update(celery_settings(SETTINGS))
+    assert worker.amqp.router.route({}, spec.name)["queue"].name == spec.queue
     route = client_app(SETTINGS).amqp.router.route({}, spec.name)
-    assert route["queue"].name == spec.queue
+    if spec.public:
+        assert (route["exchange"], route["routing_key"]) == (PUBLIC_EXCHANGE, spec.name)
+    else:
+        assert route["queue"].name == spec.queue
     assert set(client_app(SETTINGS).amqp.queues) == set(TASK_QUEUES)
 
 
