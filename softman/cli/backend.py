@@ -16,8 +16,9 @@ from softman.services.deadletters import DeadLetterOffice
 from softman.services.status import Status
 from softman.settings import Settings, configured, load_settings
 from softman.tasks.catalogue import TaskSpec
-from softman.tasks.client import client_app
+from softman.tasks.client import broker_errors, client_app
 from softman.tasks.deadletters import BrokerDeadLetters
+from softman.tasks.queues import declare_all
 
 
 class Backend(Protocol):
@@ -44,6 +45,9 @@ class Backend(Protocol):
 
     def dead_letters(self) -> DeadLetterOffice:
         """The messages that nobody could work on."""
+
+    def declare_queues(self) -> None:
+        """Declare what is missing at the broker."""
 
     def now(self) -> datetime:
         """The present time, with a time zone."""
@@ -104,6 +108,11 @@ class ServiceBackend:
     def dead_letters(self) -> DeadLetterOffice:
         """The messages that nobody could work on."""
         return DeadLetterOffice(BrokerDeadLetters(self._app))
+
+    def declare_queues(self) -> None:
+        """Declare what is missing at the broker."""
+        with broker_errors(), self._app.connection_for_write() as connection:
+            declare_all(connection)
 
     def now(self) -> datetime:
         """The present time, with a time zone."""

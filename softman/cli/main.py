@@ -42,6 +42,7 @@ _COMMANDS = {
     "get": "softman.cli.reading:get",
     "log": "softman.cli.reading:log",
     "dead": "softman.cli.dead:dead",
+    "broker": "softman.cli.broker:broker",
     "repo": "softman.cli.repo.group:repo",
 }
 

@@ -98,6 +98,9 @@ class MemoryBackend:
     def dead_letters(self) -> DeadLetterOffice:
         return DeadLetterOffice(self.letters)
 
+    def declare_queues(self) -> None:
+        self.sent.append(("declare", ()))
+
     def now(self) -> datetime:
         return self.clock
 
