@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from softman.cli.passwords import passwords_option, read_passwords
 from softman.cli.session import Session, common_options, pass_session
-from softman.errors import InvalidInput
 from softman.tasks.rights import RIGHTS, definitions
 
 
@@ -28,12 +28,7 @@ def setup(session: Session) -> None:
 
 
 @broker.command("definitions")
-@click.option(
-    "--passwords",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help='JSON, {"publisher": "...", ...}; only salted hashes are printed.',
-)
+@passwords_option
 @click.option("--vhost", default="/", show_default=True, help="The virtual host that is softman's own.")
 @common_options
 @pass_session
@@ -42,26 +37,8 @@ def definitions_(session: Session, passwords: Path | None, vhost: str) -> None:
 
     A user without a password in FILE cannot log in until one is set: rabbitmqctl change_password.
     """
-    found = definitions(_passwords(passwords), vhost=vhost)
+    found = definitions(read_passwords(passwords, RIGHTS), vhost=vhost)
     if session.as_json:
         session.output.record(found)
     else:
         click.echo(json.dumps(found, indent=1))
-
-
-def _passwords(path: Path | None) -> dict[str, str]:
-    if path is None:
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        msg = f"{path} cannot be read as JSON: {type(exc).__name__}"
-        raise InvalidInput(msg) from None
-    if not isinstance(found, dict) or not all(isinstance(each, str) and each for each in found.values()):
-        msg = f"{path} is no JSON object of passwords by role"
-        raise InvalidInput(msg)
-    strange = sorted(found.keys() - RIGHTS.keys())
-    if strange:
-        msg = f"{path} names {', '.join(strange)}; the roles are {', '.join(RIGHTS)}"
-        raise InvalidInput(msg)
-    return found

@@ -43,6 +43,7 @@ _COMMANDS = {
     "log": "softman.cli.reading:log",
     "dead": "softman.cli.dead:dead",
     "broker": "softman.cli.broker:broker",
+    "cache": "softman.cli.cache:cache",
     "repo": "softman.cli.repo.group:repo",
 }
 

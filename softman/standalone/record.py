@@ -9,19 +9,37 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from softman.errors import Corrupt, Forbidden, InvalidInput, NotFound
-from softman.standalone.process import write_private
+from softman.errors import Busy, Corrupt, Forbidden, InvalidInput, NotFound
+from softman.standalone.process import ProcessTable, write_private
 from softman.standalone.processes import Flower
 from softman.standalone.rgw import S3Keys
 from softman.standalone.server import Facts
 
 FILE_NAME = "env.json"
 LOCK_NAME = ".lock"
+LOGS = "log"
 _VERSION = 1
 _SOCKET_PATH_LIMIT = 100
 """Bytes; sun_path holds 107 (unix(7)), and Ceph wants some room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a stack differs from the usual one."""
+
+    domain: str = "example.org"
+    front_end: str = "civetweb"
+    """Of the object gateway; ``beast`` aborts on DeleteObjects below a notified prefix (Ceph 16.2)."""
+    users: tuple[str, ...] = ("alice", "bob")
+    """Users of the object store to begin with."""
+    flower: bool = True
+    """Whether Flower runs beside the workers."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of all roles, as variables without their prefix: ``{"SYNC__LEASE_SECONDS": "4"}``."""
+    storage: Literal["file", "s3"] = "file"
+    """Where repositories are stored: in a folder behind the web server, or in a bucket that everybody may read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +158,28 @@ def remove_sockets(record: Record, directory: Path) -> None:
 def new_marker() -> str:
     """A random marker, which no process of anybody else carries."""
     return secrets.token_hex(16)
+
+
+def fresh_record(directory: Path, options: Options) -> Record:
+    """The record to start with, after what a former stack left was removed, but for its logs.
+
+    Raises:
+        Busy: it still runs.
+    """
+    try:
+        former: Record | None = load_record(directory)
+    except NotFound:
+        former = None
+    if former is not None:
+        table = ProcessTable(directory, former.marker)
+        if any(table.alive(name) for name in table.names()):
+            msg = f"a stack runs in {directory} already"
+            raise Busy(msg)
+        table.sweep()
+        remove_sockets(former, directory)
+        for item in directory.iterdir():
+            if item.is_dir() and item.name != LOGS:
+                shutil.rmtree(item)
+    sockets = str(socket_directory(directory))
+    settings = dict(options.settings)
+    return Record(new_marker(), sockets, options.domain, options.front_end, settings=settings, storage=options.storage)

@@ -33,9 +33,8 @@ class Site(Protocol):
     def broker_url(self, role: str) -> str:
         """The broker, with the password of a role's user."""
 
-    @property
-    def redis_url(self) -> str:
-        """Redis."""
+    def cache_url(self, role: str) -> str:
+        """Redis, with the password of a role's user."""
 
     @property
     def s3_endpoint(self) -> str:
@@ -71,7 +70,6 @@ _IMPATIENT = {"SYNC__LEASE_SECONDS": "15", "DRAIN_SECONDS": "5"}
 def _common(site: Site) -> dict[str, str]:
     return {
         "DOMAIN": site.domain,
-        "REDIS_URL": site.redis_url,
         "STATE_DIR": str(site.directory / "state"),
         "CVMFS__URL": site.web_url,
         **_IMPATIENT,
@@ -154,7 +152,7 @@ def environment(site: Site, role: str) -> dict[str, str]:
     if role not in _SOURCES:
         msg = f"{role!r} is no role; there are {', '.join(ROLES)}"
         raise InvalidInput(msg)
-    variables = {"BROKER_URL": site.broker_url(role)}
+    variables = {"BROKER_URL": site.broker_url(role), "REDIS_URL": site.cache_url(role)}
     for source in _SOURCES[role]:
         variables.update(source(site))
     return {_PREFIX + name: value for name, value in variables.items()}

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from filelock import FileLock, Timeout
 from kombu import Connection
@@ -27,12 +27,13 @@ from softman.standalone.processes import WORKERS, Flower, process_specs, wait_re
 from softman.standalone.rabbitmq import RabbitServer
 from softman.standalone.record import (
     LOCK_NAME,
+    LOGS,
+    Options,
     Record,
+    fresh_record,
     load_record,
-    new_marker,
     prepare_directory,
     remove_sockets,
-    socket_directory,
 )
 from softman.standalone.redis import RedisServer
 from softman.standalone.rgw import CONNECTOR, READER, REPOSITORIES, STAGING, STORING, GatewayServer, S3Keys
@@ -41,26 +42,8 @@ from softman.standalone.vault import VaultServer
 from softman.tasks.queues import declare_all
 
 _SUPERVISOR = "supervisor"
-_LOGS = "log"
 _GIVE_UP_SECONDS = 15.0
 _SERVICE_USERS = {"reader": READER, "connector": CONNECTOR, "storing": STORING, "staging": STAGING}
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a stack differs from the usual one."""
-
-    domain: str = "example.org"
-    front_end: str = "civetweb"
-    """Of the object gateway; ``beast`` aborts on DeleteObjects below a notified prefix (Ceph 16.2)."""
-    users: tuple[str, ...] = ("alice", "bob")
-    """Users of the object store to begin with."""
-    flower: bool = True
-    """Whether Flower runs beside the workers."""
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """Further settings of all roles, as variables without their prefix: ``{"SYNC__LEASE_SECONDS": "4"}``."""
-    storage: Literal["file", "s3"] = "file"
-    """Where repositories are stored: in a folder behind the web server, or in a bucket that everybody may read."""
 
 
 class Stack:
@@ -106,7 +89,7 @@ class Stack:
         options = options or Options()
         home = prepare_directory(directory)
         with _only_one(home):
-            stack = cls(home, _fresh_record(home, options))
+            stack = cls(home, fresh_record(home, options))
             try:
                 stack._come_up(options)
                 if workers:
@@ -179,7 +162,7 @@ class Stack:
         self.processes.spawn(
             _SUPERVISOR,
             [sys.executable, "-m", "softman.standalone.supervisor", str(self.directory)],
-            log=self.directory / _LOGS / "supervisor.log",
+            log=self.directory / LOGS / "supervisor.log",
             environment=python_environment(),
             cwd=self.directory,
         )
@@ -261,8 +244,12 @@ class Stack:
 
     @property
     def redis_url(self) -> str:
-        """Redis, with its password."""
+        """Redis, with the password of its administrator."""
         return self.redis.url
+
+    def cache_url(self, role: str) -> str:
+        """Redis, with the password of a role's user."""
+        return self.redis.url_of(role)
 
     @property
     def s3_endpoint(self) -> str:
@@ -387,28 +374,3 @@ def _only_one(directory: Path) -> Iterator[None]:
     except Timeout as exc:
         msg = f"another program starts a stack in {directory} at this moment"
         raise Busy(msg) from exc
-
-
-def _fresh_record(directory: Path, options: Options) -> Record:
-    """The record to start with, after what a former stack left was removed.
-
-    Raises:
-        Busy: it still runs.
-    """
-    try:
-        former: Record | None = load_record(directory)
-    except NotFound:
-        former = None
-    if former is not None:
-        table = ProcessTable(directory, former.marker)
-        if any(table.alive(name) for name in table.names()):
-            msg = f"a stack runs in {directory} already"
-            raise Busy(msg)
-        table.sweep()
-        remove_sockets(former, directory)
-        for item in directory.iterdir():
-            if item.is_dir() and item.name != _LOGS:
-                shutil.rmtree(item)
-    sockets = str(socket_directory(directory))
-    settings = dict(options.settings)
-    return Record(new_marker(), sockets, options.domain, options.front_end, settings=settings, storage=options.storage)

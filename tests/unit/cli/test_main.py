@@ -45,6 +45,7 @@ def failing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExce
 def test_these_commands_are_there() -> None:
     assert COMMANDS == [
         "broker",
+        "cache",
         "cat",
         "dead",
         "demo",

@@ -17,7 +17,7 @@ SECRETS = {
     "stratum0-secret-id": {"stratum0", "commit", "admin"},
     "publisher-secret-id": {"publisher", "admin"},
     "push-secret": {"connector", "admin"},
-    **{f"{role}-amqp-secret": {role} for role in roles.ROLES},
+    **{f"{role}-{server}-secret": {role} for role in roles.ROLES for server in ("amqp", "redis")},
 }
 
 
@@ -25,7 +25,6 @@ SECRETS = {
 class Site:
     directory: Path = Path("/srv/stack")
     domain: str = "example.org"
-    redis_url: str = "redis://:redis-secret@127.0.0.1:2/0"
     s3_endpoint: str = "http://127.0.0.1:3"
     push_endpoint: str = "amqp://rgw:push-secret@127.0.0.1:1"
     web_url: str = "http://127.0.0.1:4/cvmfs"
@@ -35,6 +34,9 @@ class Site:
 
     def broker_url(self, role: str) -> str:
         return f"amqp://softman-{role}:{role}-amqp-secret@127.0.0.1:1//"
+
+    def cache_url(self, role: str) -> str:
+        return f"redis://softman-{role}:{role}-redis-secret@127.0.0.1:2/0"
 
     def vault_role(self, role: str) -> tuple[str, str]:
         return f"{role}-role-id", f"{role}-secret-id"
