@@ -11,7 +11,7 @@ from hashlib import sha256
 from softman.adapters.pending_scripts import KEY_NAMES
 
 USER_PREFIX = "softman-"
-_CONNECTING = ("auth", "hello", "ping", "select", "quit", "client|setinfo", "client|setname")
+_CONNECTING = ("auth", "hello", "ping", "select", "quit", "client|setname")
 _SCRIPTS = ("evalsha", "script|load", "time")
 _PIPELINES = ("multi", "exec", "discard")
 _PENDING = tuple(f"~softman:{{*}}:{what}" for what in KEY_NAMES)

@@ -71,10 +71,12 @@ class Application(Celery[Any]):
         Raises:
             InvalidInput: tasks for that queue cannot wait.
         """
-        seconds = _seconds(countdown, eta)
+        seconds, queue = _seconds(countdown, eta), options.get("queue")
+        queue = str(getattr(queue, "name", queue) or "")
+        if queue and not options.get("exchange"):  # or the exchange of the task's route would win
+            options.update(exchange=queue, routing_key=queue)
         if seconds > 0:
-            queue = options.get("queue") or _QUEUES.get(name, "")
-            queue = str(getattr(queue, "name", queue))
+            queue = queue or _QUEUES.get(name, "")
             room = waiting_room(queue)
             if room is None:
                 msg = f"{name} cannot wait: there is no waiting room of the queue {queue!r}"
