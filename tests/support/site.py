@@ -60,6 +60,7 @@ class Site:
             args=(user, user, *more),
             exchange=PUBLIC_EXCHANGE,
             routing_key=PROVISION.name,
+            declare=[],
             ignore_result=True,
         )
         return RepositoryName(str(more[1]) if len(more) > 1 else user, self.settings.domain)
