@@ -56,7 +56,7 @@ CACHE_RIGHTS: Mapping[str, CacheRights] = {
         (*_SCRIPTS, "exists", "sadd", "set", "get", "hlen", "hexists", "hset", "expire", "zrange"),
     ),
     "publisher": CacheRights(
-        ("~softman:{*}:*", "~softman:owner:*:turns", f"~{_RESULTS}"),
+        ("~softman:{*}:*", "~softman:owner:*:turns", "~softman:strangers", f"~{_RESULTS}"),
         (
             *_WRITING_RESULTS, *_SCRIPTS, "del", "exists", "expire", "hdel", "hexists", "hgetall", "hlen", "hset",
             "lindex", "lpush", "lrange", "ltrim", "pexpire", "pttl", "sadd", "scard", "spop", "srandmember", "srem",
