@@ -41,6 +41,8 @@ from softman.standalone.server import Place, Server
 from softman.standalone.vault import VaultServer
 from softman.tasks.queues import declare_all
 
+__all__ = ["Options", "Stack"]
+
 _SUPERVISOR = "supervisor"
 _GIVE_UP_SECONDS = 15.0
 _SERVICE_USERS = {"reader": READER, "connector": CONNECTOR, "storing": STORING, "staging": STAGING}
