@@ -23,13 +23,14 @@ _NOT_NOW = Meaning(ServiceUnavailable, "Redis cannot serve now")
 _REFUSED = Meaning(Forbidden, "Redis refuses the credential")
 _PASSING = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
 _REFUSING = ("NOAUTH", "NOPERM", "WRONGPASS")
+_SCRIPT_REFUSED = "user executing the script"
 
 
 def _response_error(exc: vendor.ResponseError) -> Meaning:
     word = str(exc).partition(" ")[0]
     if word in _PASSING:
         return _NOT_NOW
-    if word in _REFUSING:
+    if word in _REFUSING or _SCRIPT_REFUSED in str(exc):
         return _REFUSED
     return Meaning(InvalidInput, "Redis does not understand the request; it must be Redis 6.2 or newer")
 

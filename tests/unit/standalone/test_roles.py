@@ -66,10 +66,10 @@ def test_the_settings_understand_every_variable(role: str, monkeypatch: pytest.M
 def test_a_bucket_of_repositories_has_a_credential_of_each_side(role: str) -> None:
     site = Site(storage_url="s3://softman-repositories")
     values = " ".join(roles.environment(site, role).values())
-    sides = {"storing-secret": {"stratum0", "admin"}, "staging-secret": {"publisher", "admin"}}
+    sides = {"storing-secret": {"stratum0", "commit", "admin"}, "staging-secret": {"publisher", "admin"}}
     assert {secret for secret in sides if secret in values} == {s for s, who in sides.items() if role in who}
     settings = roles.settings(site, role)
-    assert (settings.cvmfs.storage == site.storage_url) == (role in {"stratum0", "publisher", "admin"})
+    assert (settings.cvmfs.storage == site.storage_url) == (role in {"stratum0", "commit", "publisher", "admin"})
 
 
 def test_settings_carry_the_values() -> None:
