@@ -11,6 +11,7 @@ What RGW does here differs from AWS (seen on 16.2.15):
 """
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 NOTIFICATION_ID = "softman"
 EXCHANGE = "s3-events"
+RENEWAL_SECONDS = 3600.0
 EVENTS: "tuple[EventType, ...]" = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 
 
@@ -69,7 +71,7 @@ class S3Connector:
         self._http = SignedHttp(access)
         self._topic = topic
         self._create_missing_users = create_missing_users
-        self._renewed: set[str] = set()
+        self._renewed: dict[str, float] = {}
 
     @classmethod
     def from_settings(cls, settings: S3Settings) -> Self:
@@ -130,10 +132,12 @@ class S3Connector:
     def ensure_notification(self, bucket: str) -> bool:
         """See ``BucketConnector.ensure_notification``.
 
-        Once in the life of this object the notification of each bucket is PUT although it looks right, so that a
-        change of the broker's address or password arrives; that counts as no change.
+        Once an hour, and after the topic had to be put right, the notification of each bucket is PUT although it looks
+        right: it may have copied what the topic said before. That counts as no change.
         """
         arn, changed = self._ensure_topic()
+        if changed:
+            self._renewed.clear()
         ours = self._our_notifications(bucket)
         wanted: TopicConfigurationTypeDef = {
             "Id": NOTIFICATION_ID,
@@ -142,7 +146,7 @@ class S3Connector:
             "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": PUBLISHED_PREFIX}]}},
         }
         right = [_meaning(each) for each in ours] == [_meaning(wanted)]
-        if right and not changed and bucket in self._renewed:
+        if right and time.monotonic() < self._renewed.get(bucket, 0.0):
             return False
         if any(each["TopicArn"] != arn for each in ours):  # RGW keeps one entry per id and topic: both would notify
             self.remove_notification(bucket)
@@ -150,12 +154,12 @@ class S3Connector:
             self._client.put_bucket_notification_configuration(
                 Bucket=bucket, NotificationConfiguration={"TopicConfigurations": [wanted]}
             )
-        self._renewed.add(bucket)
+        self._renewed[bucket] = time.monotonic() + RENEWAL_SECONDS
         return changed or not right
 
     def remove_notification(self, bucket: str) -> None:
         """See ``BucketConnector.remove_notification``."""
-        self._renewed.discard(bucket)
+        self._renewed.pop(bucket, None)
         for _ in self._our_notifications(bucket):  # one DELETE takes one of several topics under the same id
             with translated(S3_TABLE, f"remove the notification of bucket {bucket}"):
                 self._http.request("DELETE", f"/{bucket}", {"notification": NOTIFICATION_ID})

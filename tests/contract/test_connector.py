@@ -13,8 +13,9 @@ import pytest
 from softman.adapters.memory import MemoryBuckets
 from softman.adapters.ports import BucketConnector
 from softman.adapters.s3 import S3Buckets
-from softman.adapters.s3_client import S3Access, s3_client
+from softman.adapters.s3_client import S3Access, s3_client, sns_client
 from softman.adapters.s3_connector import EXCHANGE, S3Connector, Topic
+from softman.adapters.s3_http import SignedHttp
 from softman.errors import Forbidden, NotFound, ServiceUnavailable
 from softman.standalone.stack import Stack
 
@@ -137,6 +138,56 @@ def test_what_was_bent_is_put_right(stack: Stack, rgw_connector: S3Connector, un
         put_notification(stack, "alice", unique, Id="softman", TopicArn=arn, **bent)
         assert rgw_connector.ensure_notification(unique) is True
         assert notifications(stack, unique) == right
+
+
+@pytest.mark.stack
+def test_what_the_owner_took_away_is_put_back(stack: Stack, rgw_connector: S3Connector, unique: str) -> None:
+    rgw_connector.ensure_bucket(unique, "alice")
+    rgw_connector.ensure_notification(unique)
+    right = notifications(stack, unique)
+    SignedHttp(access_of(stack, "alice")).request("DELETE", f"/{unique}", {"notification": ""})
+    assert notifications(stack, unique) == {}
+    assert rgw_connector.ensure_notification(unique) is True
+    assert notifications(stack, unique) == right
+
+
+@pytest.mark.stack
+def test_a_notification_that_leads_elsewhere_is_put_right(
+    stack: Stack, rgw_connector: S3Connector, unique: str
+) -> None:
+    rgw_connector.ensure_bucket(unique, "alice")
+    rgw_connector.ensure_notification(unique)
+    right = notifications(stack, unique)
+    elsewhere = sns_client(access_of(stack, "alice")).create_topic(
+        Name=unique, Attributes=Topic(unique, "amqp://127.0.0.1:5").attributes
+    )["TopicArn"]
+    rgw_connector.remove_notification(unique)
+    put_notification(stack, "alice", unique, Id="softman", TopicArn=elsewhere, Events=["s3:ObjectCreated:*"])
+    assert rgw_connector.ensure_notification(unique) is True
+    assert notifications(stack, unique) == right
+
+
+@pytest.mark.stack
+def test_a_topic_that_a_stranger_bent_is_put_right_and_reaches_every_bucket_again(stack: Stack, unique: str) -> None:
+    """What a bucket copied from the topic cannot be seen, so all are written anew."""
+    topic = Topic(unique, stack.push_endpoint)
+    connector, buckets = S3Connector(access_of(stack, "connector"), topic), (unique, f"{unique}-too")
+    written: list[str] = []
+
+    def note(params: dict[str, str], **_: object) -> None:
+        written.append(params["Bucket"])
+
+    connector._client.meta.events.register("provide-client-params.s3.PutBucketNotificationConfiguration", note)
+    for bucket in buckets:
+        connector.ensure_bucket(bucket, "alice")
+        assert connector.ensure_notification(bucket) is True
+        assert connector.ensure_notification(bucket) is False
+    assert written == list(buckets)
+    sns_client(access_of(stack, "bob")).create_topic(
+        Name=unique, Attributes=Topic(unique, "amqp://127.0.0.1:5").attributes
+    )
+    assert [connector.ensure_notification(bucket) for bucket in buckets] == [True, False]
+    assert written == [*buckets, *buckets]
 
 
 @pytest.mark.stack
