@@ -49,9 +49,10 @@ def check_entry(entry: Entry, old: Entry | None, algorithm: HashAlgorithm) -> No
 
 
 def check_link(link: Entry, within: bytes) -> None:
-    """Accept a symbolic link whose target, read by itself, stays in the repository.
+    """Accept a symbolic link whose target does not begin outside of the repository.
 
-    Other links on its way are not followed: what a publisher may do with two links it may do with a file, too.
+    Later ``..`` and other links on the way are not followed: that takes the whole tree, which an honest publisher has
+    looked at, and one that deceives here can publish a program as well.
 
     Args:
         link: the entry.
@@ -61,18 +62,17 @@ def check_link(link: Entry, within: bytes) -> None:
         CandidateRejected: it leads out, or has a variable that clients replace by anything.
     """
     target, depth = link.symlink, link.path.count(b"/") - 1
+    inside = True
     if target.startswith(b"/"):
         inside, depth = target == within or target.startswith(within + b"/"), 0
         target = target[len(within) :]
-    else:
-        inside = True
     for name in target.split(b"/"):
-        depth += {b"": 0, b".": 0, b"..": -1}.get(name, 1)
-        inside = inside and depth >= 0
-    if not inside or b"$(" in link.symlink:
-        raise CandidateRejected(
-            f"{link.path!r}: the symbolic link leads to {link.symlink[:200]!r}, out of the repository"
-        )
+        if name not in {b"", b".", b".."}:
+            break
+        depth -= name == b".."
+    if not inside or depth < 0 or b"$(" in link.symlink:
+        reason = f"the symbolic link leads to {link.symlink[:200]!r}, out of the repository"
+        raise CandidateRejected(f"{link.path!r}: {reason}")
 
 
 def same_but_links(entry: Entry, old: Entry) -> bool:

@@ -74,3 +74,9 @@ def test_flags_and_numbers_are_exact() -> None:
     for args in ((1,), ("true",), (False, True), (False, -1), (False, 1.0), (None,)):
         with pytest.raises(InvalidInput, match="the argument"):
             signature.bind(args, {})
+
+
+def test_lone_surrogates_are_no_text() -> None:
+    """JSON can say them; they could be written into no key, no path and no log."""
+    with pytest.raises(InvalidInput, match="'text' has lone surrogates"):
+        PLAIN.bind(("alice.example.org", "a\ud800"), {})
