@@ -10,7 +10,7 @@ SHELL := /bin/bash
 PARALLEL := -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup venv demo up down test unit compat chaos lint types layers bench lock
+.PHONY: help setup venv demo up down test unit compat chaos lint types layers bench audit lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' '$(ROOT)/Makefile'
@@ -56,6 +56,9 @@ bench: setup ## timings, one JSON object a line: name, value, unit, and peer and
 	@$(RUN) found=no; for script in bench/*.py; do \
 	  [[ -e $$script ]] || continue; found=yes; $(BIN)/python "$$script"; \
 	done; [[ $$found == yes ]] || { echo 'no benchmarks in bench/' >&2; exit 1; }
+
+audit: venv ## known vulnerabilities of what softman runs on (asks PyPI; what it could not look up fails, too)
+	@$(RUN) $(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes -r requirements/run.txt $(ARGS)
 
 lock: venv ## pin the dependencies of pyproject.toml anew (UPGRADE=1 takes newer versions)
 	@$(RUN) for part in run dev; do \
