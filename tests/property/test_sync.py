@@ -6,7 +6,6 @@ links and archives claim each other's places, catalogs are split and merged, and
 
 import tempfile
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from hypothesis import settings
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from softman.cvmfs.balancing import Balance
-from softman.cvmfs.format.keys import generate_gateway_key, generate_keys
 from softman.cvmfs.store.local import LocalStore
 from softman.model import CommitRequest
 from softman.services.configuration import CONFIGURATION_KEY
@@ -31,23 +29,12 @@ from tests.support.bucket_model import (
     rules_after,
 )
 from tests.support.catalogs import stored_catalogs
-from tests.support.world import LIMITS, World
+from tests.support.world import LIMITS, World, make_material
 
 KEYS = st.sampled_from([f"cvmfs/{key}" for key in CLASSES])
 
 
-def _material() -> dict[str, str]:
-    keys = generate_keys("alice.example.org", datetime(2026, 11, 22, tzinfo=UTC))
-    return {
-        "masterKey": keys.master_key.decode(),
-        "publicKey": keys.public_key.decode(),
-        "privateKey": keys.private_key.decode(),
-        "certificate": keys.certificate.decode(),
-        "gatewayKey": generate_gateway_key().to_text(),
-    }
-
-
-MATERIAL = _material()
+MATERIAL = make_material()
 
 
 class BucketAndRepository(RuleBasedStateMachine):

@@ -148,6 +148,14 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         archive(member(b"a/f", b"1"), symlink(b"l", b"a"), hard_link(b"h", b"l/f")),
         "h is a hard link to l/f",
     ),
+    "hard link out by a long link": (
+        archive(FILE, long_name(b"a/" * 60 + b"../" * 61 + b"first", b"K"), hard_link(b"h", b"first")),
+        "h is a hard link to a/a/",
+    ),
+    "link out of a folder behind a link": (  # CPython, CVE-2025-4517, without the names that were too long to follow
+        archive(folder(b"d" * 200), symlink(b"s", b"d" * 200), symlink(b"e", b"s/" + b"../" * 2 + b"x")),
+        "e is a symbolic link that leads out",
+    ),
     # one in the way of another
     "below a link": (archive(symlink(b"a", b"b"), member(b"a/x", b"1")), "a/x lies below a, which is no directory"),
     "below a file": (archive(FILE, member(b"first/x/y", b"1")), "first/x/y lies below first"),
@@ -225,6 +233,23 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "pax time out of range": (archive(pax(mtime=b"99999999999999"), FILE), "a time is out of range"),
     "time out of range": (archive(member(b"f", mtime=b"\x80" + b"\x7f" * 11)), "a time is out of range"),
     "negative size": (archive(member(b"f", b"1", size=b"\xff" * 12)), "a number is negative"),
+    "size of blanks and a sign": (
+        archive(member(b"f", b"1", size=b"         -1\0")),
+        "a number is not in octal digits",
+    ),
+    "mode of bytes": (  # GNU tar, CVE-2022-48303: a field that begins like a long number and is none
+        archive(member(b"f", b"1", size=b"\x80" + b" " * 11)),
+        "cut short",
+    ),
+    "pax length too long for a number": (
+        archive(member(b"pax", b"9" * 5000 + b" path=x\n", kind=b"x"), FILE),
+        "length",
+    ),
+    "pax record without a value": (archive(member(b"pax", b"8 path\n\n", kind=b"x"), FILE), "pax|extended"),
+    "pax that hides an archive": (  # "TARmageddon", CVE-2025-62518: whose size counts decides what is read next
+        archive(pax(size=b"0"), member(b"f", member(b"../hidden", b"1"), size=1024)),
+        r"\.\./hidden leads out",
+    ),
     "size no octal": (archive(member(b"f", b"1", size=b"0000000_001\0")), "a number is not in octal digits"),
     "size with prefix": (archive(member(b"f", b"1", size=b"0o000000001\0")), "a number is not in octal digits"),
     "size beyond the end": (archive(member(b"f", b"1", size=10**9)), "cut short"),

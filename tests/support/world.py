@@ -9,7 +9,7 @@ from softman.adapters.memory import MemoryBuckets, MemoryRecords
 from softman.adapters.memory_pending import MemoryPendingKeys
 from softman.adapters.memory_vault import MemoryKeyVault, MemoryRegistry, MemoryVault
 from softman.adapters.vault_layout import Role
-from softman.cvmfs.format.keys import RepositoryKeys
+from softman.cvmfs.format.keys import RepositoryKeys, generate_gateway_key, generate_keys
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
@@ -56,6 +56,18 @@ class Door:
         self.requests.append(request)
         self.before(request)
         return self.after(self.stratum0.commit(request))
+
+
+def make_material() -> dict[str, str]:
+    """Key material of a repository, as stratum 0 keeps it. Making RSA keys takes a while."""
+    keys = generate_keys("alice.example.org", datetime(2026, 11, 22, tzinfo=UTC))
+    return {
+        "masterKey": keys.master_key.decode(),
+        "publicKey": keys.public_key.decode(),
+        "privateKey": keys.private_key.decode(),
+        "certificate": keys.certificate.decode(),
+        "gatewayKey": generate_gateway_key().to_text(),
+    }
 
 
 @dataclass

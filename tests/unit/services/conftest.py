@@ -1,27 +1,18 @@
 """Fixtures of the service tests: worlds in memory."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from softman.cvmfs.format.keys import generate_gateway_key, generate_keys
-from tests.support.world import World
+from tests.support.world import World, make_material
 
 
 @pytest.fixture(scope="session")
 def material() -> dict[str, str]:
     """Key material made once: making RSA keys takes longer than the tests."""
-    keys = generate_keys("alice.example.org", datetime(2026, 11, 22, tzinfo=UTC))
-    return {
-        "masterKey": keys.master_key.decode(),
-        "publicKey": keys.public_key.decode(),
-        "privateKey": keys.private_key.decode(),
-        "certificate": keys.certificate.decode(),
-        "gatewayKey": generate_gateway_key().to_text(),
-    }
+    return make_material()
 
 
 @pytest.fixture

@@ -199,6 +199,39 @@ def test_links_that_stay_inside_are_kept_as_they_are(stage: Stage) -> None:
     assert {path: entry.link for path, entry in found.items() if entry.kind is SpoolKind.LINK} == links
 
 
+def test_an_archive_in_a_file_is_content(stage: Stage, staging: Staging) -> None:
+    """Whatever the header says of its size, that of pax counts (CVE-2025-62518)."""
+    inner = archive(member(b"../hidden", b"1"))
+    found = entries(stage(archive(tars.pax(size=b"%d" % len(inner)), member(b"f", inner, size=0), member(b"g"))))
+    assert found.keys() == {b"f", b"g"}
+    assert found[b"f"].content == staging.write_object([inner])
+
+
+def test_names_that_are_one_elsewhere_are_two_here(stage: Stage) -> None:
+    """Case, Unicode normalisation, back slashes and drives mean nothing (node-tar, CVE-2021-37712 and -37713)."""
+    names = {
+        b"a",
+        b"A",
+        "é".encode(),
+        b"e\xcc\x81",
+        b"..\\x",
+        b"C:",
+        b"C:\\x",
+        b"aux",
+        b"...",
+        b"..a",
+        b"a..",
+        b"~",
+        b"-rf",
+    }
+    assert entries(stage(archive(*(member(name, b"1") for name in names)))).keys() == names
+
+
+def test_folders_may_be_deep(stage: Stage) -> None:
+    deep = b"/".join([b"d"] * 1400)
+    assert len(entries(stage(archive(tars.pax(path=deep + b"/f"), FILE)))) == 1401
+
+
 def test_links_that_entangle_do_not_keep_us_busy(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("softman.services.archives.members._LINK_STEPS", 1000)
     links = [symlink(b"%d" % number, b"d/../" * 15 + b"x") for number in range(100)]
