@@ -88,7 +88,9 @@ def _peer(bench: Bench, path: Path, folder: Path) -> float:
     folder.mkdir()
     started = time.monotonic()
     subprocess.run(["tar", "-xf", path, "-C", folder], check=True)
-    subprocess.run(bench.command("publish", NAME, str(folder), "--to", "/a"), check=True, capture_output=True)
+    subprocess.run(
+        bench.command("publish", NAME, str(folder), "--to", "/a", *bench.place), check=True, capture_output=True
+    )
     return time.monotonic() - started
 
 
@@ -106,7 +108,7 @@ def measure(root: Path, what: str, source: Path, suffix: str) -> None:
         result = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     with tempfile.TemporaryDirectory(dir=root) as other:
         bench = Bench(Path(other), 1)
-        subprocess.run(bench.command("create", NAME), check=True, capture_output=True)
+        subprocess.run(bench.command("create", NAME, *bench.place), check=True, capture_output=True)
         peer = _peer(bench, path, Path(other) / "unpacked")
     path.unlink()
     rate = result["bytes"] / MB / result["seconds"]
