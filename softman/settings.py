@@ -51,10 +51,35 @@ class S3Settings(_Section):
 
 
 class VaultCredential(_Section):
-    """One AppRole."""
+    """One AppRole. At most one of the secret ids is set."""
 
     role_id: str = ""
     secret_id: SecretStr = SecretStr("")
+    secret_id_file: Path | None = None
+    """Read at each login, so that it may be replaced while softman runs."""
+    secret_id_wrapped: SecretStr = SecretStr("")
+    """A wrapping token, which is used once, at start."""
+    secret_id_wrapped_file: Path | None = None
+    """A file with a wrapping token; a new one is used at the next login."""
+
+
+class VaultUserSettings(_Section):
+    """How users of Vault itself log in, for ``softman vault setup``: with the token of their OpenID Connect login."""
+
+    mount: str = "jwt"
+    """Where the JWT auth method is enabled."""
+    issuer: str = ""
+    """The ``iss`` claim. Its signing keys are found by OpenID Connect discovery, unless they are given below."""
+    jwks_url: str = ""
+    """Where the issuer publishes its signing keys."""
+    public_keys: tuple[str, ...] = ()
+    """The issuer's signing keys themselves, PEM."""
+    ca_file: Path | None = None
+    """The certificate authority of the issuer's server, PEM; None for those that Vault knows."""
+    audiences: tuple[str, ...] = ()
+    """The ``aud`` claims of which one has to be there. Nobody can log in until there is one."""
+    groups_claim: str = "groups"
+    """The claim that lists the groups of a user."""
 
 
 class VaultSettings(_Section):
@@ -65,9 +90,15 @@ class VaultSettings(_Section):
     """KV v2 mount of the owners' keys."""
     own_mount: str = "softman"
     """KV v2 mount of the registry and of the signing keys (decisions 13 and 14)."""
+    namespace: str = ""
+    """The namespace that everything is in; empty for the root namespace."""
     ca_file: Path | None = None
+    """The certificate authority of Vault's server, PEM; None for those that the system knows. It is always verified."""
     stratum0: VaultCredential = VaultCredential()
     publisher: VaultCredential = VaultCredential()
+    dashboard: VaultCredential = VaultCredential()
+    admin: VaultCredential = VaultCredential()
+    users: VaultUserSettings = VaultUserSettings()
     cache_seconds: float = Field(default=60.0, ge=0)
     """How long a worker may use key material without asking again."""
 
@@ -228,6 +259,11 @@ def configured() -> bool:
     prefix = str(Settings.model_config["env_prefix"])
     names = {f"{prefix}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
     return any(variable.upper().partition("__")[0] in names for variable in os.environ)
+
+
+def vault_token() -> SecretStr:
+    """The token of an administrator of Vault, from where Vault's own programs take it too; empty when there is none."""
+    return SecretStr(os.environ.get("VAULT_TOKEN") or os.environ.get("BAO_TOKEN") or "")
 
 
 def user_state_dir() -> Path:

@@ -36,6 +36,7 @@ from softman.adapters.s3_store import S3Place, S3Store
 from softman.adapters.scratch import own_directory, sweep
 from softman.adapters.turn_states import RedisTurnStates
 from softman.adapters.vault import VaultKeys
+from softman.adapters.vault_credentials import unwrap_secret_ids
 from softman.adapters.vault_layout import Role
 from softman.adapters.vault_session import VaultSession
 from softman.cvmfs.errors import FormatError
@@ -63,6 +64,16 @@ from softman.settings import S3Credential, Settings
 
 _READERS = 256
 """Repositories whose readers, with their connections, a process keeps."""
+
+
+def take_credentials(settings: Settings) -> None:
+    """Take what can be taken only once, before this process forks: secret ids out of their wrapping tokens.
+
+    Raises:
+        Forbidden: somebody else took one.
+        ServiceUnavailable: the vault does not answer.
+    """
+    unwrap_secret_ids(settings.vault)
 
 
 @cache
@@ -169,7 +180,7 @@ def connector(settings: Settings) -> Connector:
 
 def status(settings: Settings) -> Status:
     """Answers to the questions of dashboard and command line."""
-    _, registry = _vault(settings, Role.PUBLISHER)
+    _, registry = _vault(settings, Role.DASHBOARD)
     return Status(
         registry=registry,
         records=records(settings),
@@ -188,9 +199,9 @@ def public_key(settings: Settings, name: RepositoryName) -> bytes:
         NotFound: there is no such repository, or it has no keys yet.
         ServiceUnavailable: the vault does not answer.
     """
-    vault, registry = _vault(settings, Role.PUBLISHER)
+    vault, registry = _vault(settings, Role.DASHBOARD)
     record = registry.get(name)
-    keys = vault.read_owner_keys(record.owner, name) if record is not None else None
+    keys = vault.read_public_keys(name) if record is not None else None
     if keys is None:
         state = "there is no repository" if record is None else "no keys are published yet for"
         msg = f"{state} {name}"

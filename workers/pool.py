@@ -5,7 +5,7 @@ from typing import Any
 from celery import signals
 
 from softman import wiring
-from softman.errors import PermanentError, TransientError
+from softman.errors import PermanentError, SoftmanError, TransientError
 from softman.log import bind_context, clear_context, configure_logging, get_logger
 from softman.settings import Settings
 from softman.tasks.application import Application
@@ -79,6 +79,15 @@ def _sweep_scratch(**_: Any) -> None:
     count = wiring.sweep_scratch(settings())
     if count:
         _log.info("temporary files of killed processes are removed", processes=count)
+
+
+@signals.celeryd_init.connect(dispatch_uid="softman.credentials")
+def _take_credentials(**_: Any) -> None:
+    """Before the pool's processes are forked; a signal swallows other exceptions, and the worker would run without."""
+    try:
+        wiring.take_credentials(settings())
+    except SoftmanError as exc:
+        raise SystemExit(str(exc)) from exc
 
 
 @signals.setup_logging.connect(dispatch_uid="softman.logging")

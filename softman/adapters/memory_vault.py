@@ -6,11 +6,13 @@ from typing import Any
 
 from softman.adapters.ports import Change
 from softman.adapters.vault_layout import (
+    PUBLIC_KEYS,
     Role,
     decode_record,
     encode_record,
     master_path,
     owner_path,
+    public_path,
     record_path,
     signing_path,
 )
@@ -135,11 +137,12 @@ class MemoryKeyVault:
 
     def write_owner_keys(self, owner: Owner, repository: RepositoryName, values: dict[str, str]) -> None:
         """See ``KeyVault``."""
-        path = _owners(owner_path(owner, repository))
         _only_stratum0(self._role, f"write the owner's keys of {repository}")
-        stored, version = self._vault.read(path)
-        if stored != values:
-            self._vault.write(path, values, base=version)
+        public = {name: values[name] for name in PUBLIC_KEYS if name in values}
+        for path, wanted in ((_owners(owner_path(owner, repository)), values), (_own(public_path(repository)), public)):
+            stored, version = self._vault.read(path)
+            if stored != wanted:
+                self._vault.write(path, wanted, base=version)
 
     def read_owner_keys(
         self,
@@ -149,7 +152,14 @@ class MemoryKeyVault:
         fresh: bool = False,  # noqa: ARG002 - always is
     ) -> dict[str, str] | None:
         """See ``KeyVault``."""
+        if self._role not in {Role.STRATUM0, Role.PUBLISHER}:
+            msg = f"cannot read the owner's keys of {repository} as {self._role.value}"
+            raise Forbidden(msg)
         return self._vault.read(_owners(owner_path(owner, repository)))[0]
+
+    def read_public_keys(self, repository: RepositoryName) -> dict[str, str] | None:
+        """See ``KeyVault``."""
+        return self._vault.read(_own(public_path(repository)))[0]
 
 
 class MemoryRegistry:

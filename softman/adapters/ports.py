@@ -131,12 +131,18 @@ class KeyVault(Protocol):
         """As ``change_signing``."""
 
     def write_owner_keys(self, owner: Owner, repository: RepositoryName, values: dict[str, str]) -> None:
-        """Store ``publicKey``, ``certificateKey`` and ``gatewayKey`` for the owner; no version when unchanged."""
+        """Store ``publicKey``, ``certificateKey`` and ``gatewayKey`` for the owner; no version when unchanged.
+
+        The first two are no secret, and are also stored where every role may read them.
+        """
 
     def read_owner_keys(
         self, owner: Owner, repository: RepositoryName, *, fresh: bool = False
     ) -> dict[str, str] | None:
         """What ``write_owner_keys`` stored, or None."""
+
+    def read_public_keys(self, repository: RepositoryName) -> dict[str, str] | None:
+        """What of that is public, or None. Every role may ask; for the rest only stratum 0 and publishers."""
 
 
 class Registry(Protocol):

@@ -6,7 +6,14 @@ from collections.abc import Callable
 from itertools import count
 
 from softman.adapters.ports import Change
-from softman.adapters.vault_layout import check_values, master_path, owner_path, signing_path
+from softman.adapters.vault_layout import (
+    PUBLIC_KEYS,
+    check_values,
+    master_path,
+    owner_path,
+    public_path,
+    signing_path,
+)
 from softman.adapters.vault_session import VaultSession
 from softman.errors import Conflict, NotFound
 from softman.names import Owner, RepositoryName
@@ -74,18 +81,22 @@ class VaultKeys:
 
     def write_owner_keys(self, owner: Owner, repository: RepositoryName, values: dict[str, str]) -> None:
         """See ``KeyVault``."""
-        path = owner_path(owner, repository)
-        what = f"the owner's keys of {repository}"
+        self._replace(self._mount, owner_path(owner, repository), values, f"the owner's keys of {repository}")
+        public = {name: values[name] for name in PUBLIC_KEYS if name in values}
+        self._replace(self._own_mount, public_path(repository), public, f"the public key of {repository}")
+
+    def _replace(self, mount: str, path: str, values: dict[str, str], what: str) -> None:
+        """Store what is not stored yet, whatever was there."""
         for attempt in range(1, WRITE_ATTEMPTS + 1):
-            stored = self._session.read(self._mount, path, what)
+            stored = self._session.read(mount, path, what)
             try:
                 if stored.values != values:
-                    self._session.write(self._mount, path, values, base=stored.version, what=what)
+                    self._session.write(mount, path, values, base=stored.version, what=what)
             except Conflict:
                 if attempt == WRITE_ATTEMPTS:
                     raise
             else:
-                self._cache.put((self._mount, path), dict(values))
+                self._cache.put((mount, path), dict(values))
                 return
 
     def read_owner_keys(
@@ -94,6 +105,10 @@ class VaultKeys:
         """See ``KeyVault``."""
         path = owner_path(owner, repository)
         return self._read(self._mount, path, f"the owner's keys of {repository}", fresh=fresh)
+
+    def read_public_keys(self, repository: RepositoryName) -> dict[str, str] | None:
+        """See ``KeyVault``."""
+        return self._read(self._own_mount, public_path(repository), f"the public key of {repository}")
 
     def _create(self, path: str, values: dict[str, str], what: str) -> dict[str, str]:
         """Store values in our own mount where there is nothing; what is stored then."""

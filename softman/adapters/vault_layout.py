@@ -2,7 +2,7 @@
 
 Below the owners' mount: ``<subject>/cvmfs_keys/<repository>`` or ``groups/<group>/cvmfs_keys/<repository>``. Below our
 own mount: ``signing/<repository>``, ``signing-masters/repository/<repository>`` or ``signing-masters/domain/<domain>``,
-and ``repositories/<repository>``.
+``repositories/<repository>``, and ``public/<repository>`` with what of the owner's keys everybody of softman may know.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,14 @@ from softman.names import Kind, Owner, RepositoryName, check_label, check_subjec
 RECORD_SCHEMA = 1
 """The schema of records that is written. Fields may be added to a schema; a change of meaning gets a new one."""
 
+APPROLE_MOUNT = "approle"
+"""Where the AppRole auth method is enabled."""
 REPOSITORIES = "repositories"
 _SIGNING = "signing"
 _MASTERS = "signing-masters"
+_PUBLIC = "public"
+PUBLIC_KEYS = ("publicKey", "certificateKey")
+"""Which of the owner's keys are no secret."""
 _T = TypeVar("_T")
 
 
@@ -28,6 +33,8 @@ class Role(StrEnum):
 
     STRATUM0 = "stratum0"
     PUBLISHER = "publisher"
+    DASHBOARD = "dashboard"
+    ADMIN = "admin"
 
 
 def signing_path(repository: RepositoryName) -> str:
@@ -43,6 +50,11 @@ def master_path(place: str) -> str:
 def record_path(repository: RepositoryName) -> str:
     """Where the registry record lies, in our own mount."""
     return f"{REPOSITORIES}/{repository}"
+
+
+def public_path(repository: RepositoryName) -> str:
+    """Where public key and certificate lie, in our own mount."""
+    return f"{_PUBLIC}/{repository}"
 
 
 def owner_path(owner: Owner, repository: RepositoryName) -> str:

@@ -1,14 +1,11 @@
-"""Sets Vault up for softman with an administrator's token: mounts, policies and AppRoles. May be run again any time.
+"""Sets Vault up for softman with an administrator's token: mounts, policies, AppRoles, the login of users.
 
-The policies are the files in ``policies/``; they name the default mounts ``secrets`` and ``softman`` and are rewritten
-when the settings name others. Secret ids are made anew on every run, since Vault never shows an old one again.
+May be run again any time, and changes only what is not yet so.
 """
 
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
 import hvac
@@ -16,12 +13,14 @@ from hvac import exceptions as vault_errors
 from pydantic import SecretStr
 
 from softman.adapters.errormap import translated
-from softman.adapters.vault_layout import Role
-from softman.adapters.vault_session import VAULT_ERRORS, connect
+from softman.adapters.vault_change import Change, changed_policy
+from softman.adapters.vault_connection import VAULT_ERRORS, connect
+from softman.adapters.vault_layout import APPROLE_MOUNT, Role
+from softman.adapters.vault_policies import policy_name, policy_text
+from softman.adapters.vault_users import set_up_users
 from softman.errors import InvalidInput, ServiceUnavailable
 from softman.settings import VaultSettings
 
-AUTH_MOUNT = "approle"
 TOKEN_TTL = 3600
 """Seconds a login lasts; workers renew at half of it."""
 TOKEN_MAX_TTL = 24 * 3600
@@ -36,56 +35,51 @@ _ROLE_SETTINGS: dict[str, Any] = {
     "token_ttl": TOKEN_TTL,
     "token_max_ttl": TOKEN_MAX_TTL,
 }
-_MOUNT_NAME = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class RoleAccess:
-    """The credentials of one AppRole; printing it masks the secret id."""
+    """The credentials of one AppRole; printing it masks the secret id.
+
+    Attributes:
+        role: which.
+        role_id: no secret.
+        secret_id: the secret id, or the token that it is wrapped in.
+        accessor: what the secret id can be revoked by; empty for a wrapped one.
+        wrapped: seconds within which the wrapping token has to be used; 0 for a plain secret id.
+    """
 
     role: Role
     role_id: str
     secret_id: SecretStr
+    accessor: str = ""
+    wrapped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class VaultSetup:
-    """What a run changed, or would change, in words; and the credentials, none after a dry run."""
+    """What a run changed, or would change; and the new credentials, none after a dry run."""
 
-    changes: tuple[str, ...]
+    changes: tuple[Change, ...]
     access: tuple[RoleAccess, ...] = field(default=())
 
 
-def policy_name(role: Role) -> str:
-    """The name of the role's policy in Vault, which may also serve others: hence the prefix."""
-    return f"softman-{role.value}"
-
-
-def policy_text(role: Role, settings: VaultSettings) -> str:
-    """The role's policy for the mounts in the settings.
-
-    Raises:
-        InvalidInput: a mount's name could mean something else inside a policy.
-    """
-    mounts = {"secrets": settings.mount, "softman": settings.own_mount}
-    for mount in mounts.values():
-        if not _MOUNT_NAME.fullmatch(mount):
-            msg = f"{mount!r} cannot be the name of a mount: letters, digits, - and _ are possible"
-            raise InvalidInput(msg)
-    text = resources.files("softman.adapters").joinpath("policies", f"{role.value}.hcl").read_text("utf-8")
-    return re.sub(r'(?<=^path ")(secrets|softman)(?=/)', lambda match: mounts[match[1]], text, flags=re.MULTILINE)
-
-
-def set_up_vault(settings: VaultSettings, admin_token: SecretStr, *, dry_run: bool = False) -> VaultSetup:
+def set_up_vault(
+    settings: VaultSettings,
+    admin_token: SecretStr,
+    *,
+    dry_run: bool = False,
+    secret_ids: Collection[Role] | None = tuple(Role),
+    wrap: int = 0,
+) -> VaultSetup:
     """Make Vault fit for softman, changing only what is not yet so.
 
     Args:
-        settings: address and mounts.
-        admin_token: may manage mounts, auth methods, policies and the AppRoles.
+        settings: address, namespace, mounts, and how users log in.
+        admin_token: may do what ``policies/setup.hcl`` lists.
         dry_run: change nothing, list what would be changed.
-
-    Returns:
-        The changes in words, and unless ``dry_run`` the role ids with fresh secret ids.
+        secret_ids: the roles to make a new secret id for; None for those that have none.
+        wrap: seconds that the new secret ids stay wrapped; 0 hands them out as they are.
 
     Raises:
         Forbidden: the token may not.
@@ -96,33 +90,39 @@ def set_up_vault(settings: VaultSettings, admin_token: SecretStr, *, dry_run: bo
     try:
         with translated(VAULT_ERRORS, "set up Vault for softman"):
             changes = tuple(_changes(client, settings, apply=not dry_run))
-            return VaultSetup(changes, () if dry_run else tuple(_access(client, role) for role in Role))
+            if dry_run:
+                return VaultSetup(changes)
+            wanted = [role for role in Role if (_has_none(client, role) if secret_ids is None else role in secret_ids)]
+            return VaultSetup(changes, tuple(_access(client, role, wrap) for role in wanted))
     finally:
         client.adapter.close()
 
 
-def _changes(client: hvac.Client, settings: VaultSettings, *, apply: bool) -> Iterator[str]:
-    """Yield each change in words, after it was made when ``apply``."""
+def _changes(client: hvac.Client, settings: VaultSettings, *, apply: bool) -> Iterator[Change]:
+    """Yield each change, after it was made when ``apply``."""
     for mount in dict.fromkeys((settings.mount, settings.own_mount)):
         yield from _mount(client, mount, apply=apply)
     system: Any = client.sys  # its stubs leave the reading methods untyped
-    if f"{AUTH_MOUNT}/" not in system.list_auth_methods()["data"]:
+    enabled = f"{APPROLE_MOUNT}/" in system.list_auth_methods()["data"]
+    if not enabled:
         if apply:
-            system.enable_auth_method("approle", path=AUTH_MOUNT)
-        yield f"enable the auth method approle at {AUTH_MOUNT}/"
+            system.enable_auth_method("approle", path=APPROLE_MOUNT)
+        yield Change(f"enable the auth method approle at {APPROLE_MOUNT}/")
     for role in Role:
-        yield from _policy(client, role, settings, apply=apply)
+        yield from changed_policy(client, policy_name(role), policy_text(role, settings), apply=apply)
         yield from _role(client, role, apply=apply)
+    if settings.users.issuer:
+        yield from set_up_users(client, settings, apply=apply)
 
 
-def _mount(client: hvac.Client, mount: str, *, apply: bool) -> Iterator[str]:
+def _mount(client: hvac.Client, mount: str, *, apply: bool) -> Iterator[Change]:
     system: Any = client.sys
     found = system.list_mounted_secrets_engines()["data"].get(f"{mount}/")
     if found is None:
         if apply:
             system.enable_secrets_engine("kv", path=mount, options={"version": "2"})
             _wait_for(client, mount)
-        yield f"enable the secrets engine kv version 2 at {mount}/"
+        yield Change(f"enable the secrets engine kv version 2 at {mount}/")
     elif found["type"] != "kv" or (found.get("options") or {}).get("version") != "2":
         msg = f"the mount {mount}/ in Vault is not of type kv version 2; set SOFTMAN_VAULT__MOUNT or __OWN_MOUNT"
         raise InvalidInput(msg)
@@ -142,33 +142,30 @@ def _wait_for(client: hvac.Client, mount: str) -> None:
             return
 
 
-def _policy(client: hvac.Client, role: Role, settings: VaultSettings, *, apply: bool) -> Iterator[str]:
-    name = policy_name(role)
-    text = policy_text(role, settings)
-    system: Any = client.sys
-    try:
-        current = system.read_acl_policy(name)["data"]["policy"]
-    except vault_errors.InvalidPath:
-        current = None
-    if current is None or current.strip() != text.strip():
-        if apply:
-            system.create_or_update_acl_policy(name, text)
-        yield f"{'write' if current is None else 'change'} the policy {name}"
-
-
-def _role(client: hvac.Client, role: Role, *, apply: bool) -> Iterator[str]:
+def _role(client: hvac.Client, role: Role, *, apply: bool) -> Iterator[Change]:
     wanted = {**_ROLE_SETTINGS, "token_policies": [policy_name(role)]}
     try:
-        current = client.auth.approle.read_role(role.value, mount_point=AUTH_MOUNT)["data"]
+        current = client.auth.approle.read_role(role.value, mount_point=APPROLE_MOUNT)["data"]
     except vault_errors.InvalidPath:
         current = None
     if current is None or any(current.get(name) != value for name, value in wanted.items()):
         if apply:
-            client.auth.approle.create_or_update_approle(role.value, mount_point=AUTH_MOUNT, **wanted)
-        yield f"{'create' if current is None else 'change'} the AppRole {role.value}"
+            client.auth.approle.create_or_update_approle(role.value, mount_point=APPROLE_MOUNT, **wanted)
+        yield Change(f"{'create' if current is None else 'change'} the AppRole {role.value}")
 
 
-def _access(client: hvac.Client, role: Role) -> RoleAccess:
-    role_id = client.auth.approle.read_role_id(role.value, mount_point=AUTH_MOUNT)["data"]["role_id"]
-    made = client.auth.approle.generate_secret_id(role.value, mount_point=AUTH_MOUNT)["data"]
-    return RoleAccess(role, role_id, SecretStr(made["secret_id"]))
+def _has_none(client: hvac.Client, role: Role) -> bool:
+    try:
+        found = client.auth.approle.list_secret_id_accessors(role.value, mount_point=APPROLE_MOUNT)
+    except vault_errors.InvalidPath:
+        return True
+    return not found["data"]["keys"]
+
+
+def _access(client: hvac.Client, role: Role, wrap: int) -> RoleAccess:
+    approle = client.auth.approle
+    role_id = approle.read_role_id(role.value, mount_point=APPROLE_MOUNT)["data"]["role_id"]
+    made = approle.generate_secret_id(role.value, mount_point=APPROLE_MOUNT, wrap_ttl=str(wrap) if wrap else None)
+    if wrap:
+        return RoleAccess(role, role_id, SecretStr(made["wrap_info"]["token"]), wrapped=wrap)
+    return RoleAccess(role, role_id, SecretStr(made["data"]["secret_id"]), made["data"]["secret_id_accessor"])

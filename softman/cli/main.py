@@ -44,6 +44,7 @@ _COMMANDS = {
     "dead": "softman.cli.dead:dead",
     "broker": "softman.cli.broker:broker",
     "cache": "softman.cli.cache:cache",
+    "vault": "softman.cli.vault:vault",
     "repo": "softman.cli.repo.group:repo",
 }
 

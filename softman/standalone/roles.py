@@ -127,6 +127,7 @@ def _push(site: Site) -> dict[str, str]:
 
 
 _STRATUM0, _PUBLISHER = _vault("stratum0"), _vault("publisher")
+_DASHBOARD, _ADMIN = _vault("dashboard"), _vault("admin")
 _READER, _CONNECTOR = _s3("reader"), _s3("connector")
 _STORING, _STAGING = _storage("STRATUM0", "storing"), _storage("PUBLISHER", "staging")
 _SOURCES: dict[str, tuple[Callable[[Site], dict[str, str]], ...]] = {
@@ -138,7 +139,8 @@ _SOURCES: dict[str, tuple[Callable[[Site], dict[str, str]], ...]] = {
     "beat": (_common,),
     "client": (_common,),
     "flower": (_common,),
-    "admin": (_common, _STORING, _STAGING, _STRATUM0, _PUBLISHER, _READER, _CONNECTOR, _push),
+    "dashboard": (_common, _DASHBOARD),
+    "admin": (_common, _STORING, _STAGING, _STRATUM0, _PUBLISHER, _DASHBOARD, _ADMIN, _READER, _CONNECTOR, _push),
 }
 ROLES = tuple(_SOURCES)
 

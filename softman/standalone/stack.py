@@ -279,7 +279,7 @@ class Stack:
         return self.vault.url
 
     def vault_role(self, role: str) -> tuple[str, str]:
-        """Role id and secret id of ``stratum0`` or ``publisher``."""
+        """Role id and secret id of an AppRole; ``adapters.vault_layout.Role`` lists them."""
         return self.vault.role(role)
 
     def s3_credentials(self, user: str) -> S3Keys:

@@ -12,8 +12,8 @@ from http import HTTPStatus
 from hvac.exceptions import VaultError
 from pydantic import SecretStr
 
+from softman.adapters.vault_connection import connect
 from softman.adapters.vault_layout import Role
-from softman.adapters.vault_session import connect
 from softman.adapters.vault_setup import set_up_vault
 from softman.errors import PermanentError, ServiceUnavailable
 from softman.settings import VaultSettings
@@ -41,7 +41,7 @@ class VaultServer(Server):
         return next((name for name in ("bao", "vault") if find_program(name)), "stand-in")
 
     def role(self, name: str) -> tuple[str, str]:
-        """Role id and secret id of an AppRole, ``stratum0`` or ``publisher``."""
+        """Role id and secret id of an AppRole; ``Role`` lists them."""
         return self.facts.secrets[f"{name}_role_id"], self.facts.secrets[f"{name}_secret_id"]
 
     @property

@@ -13,20 +13,24 @@ path "softman/data/repositories/*" {
 }
 
 path "softman/metadata/repositories/*" {
-  capabilities = ["read", "list"]
+  capabilities = ["list"]
 }
 
-# Signing keys: never, not even if another policy of the token allows "softman/*". Written without "+", since a pattern
-# with it would rank below such a rule.
+path "softman/data/public/*" {
+  capabilities = ["read"]
+}
+
+# Signing and master keys: never, not even if another policy of the token allows "softman/*". Written without "+", since
+# a pattern with it would rank below such a rule.
 path "softman/data/signing/*" {
   capabilities = ["deny"]
 }
 
-path "softman/metadata/signing/*" {
+path "softman/data/signing-masters/*" {
   capabilities = ["deny"]
 }
 
-path "softman/data/signing-masters/*" {
+path "softman/metadata/signing/*" {
   capabilities = ["deny"]
 }
 

@@ -19,7 +19,6 @@ from hvac import exceptions as vault_errors
 from pydantic import SecretStr
 from requests import exceptions as http_errors
 
-from softman.adapters.vault_layout import Role
 from softman.adapters.vault_setup import VaultSetup, set_up_vault
 from softman.settings import VaultCredential, VaultSettings
 
@@ -70,7 +69,7 @@ def with_access(settings: VaultSettings, setup: VaultSetup) -> VaultSettings:
     found = {
         access.role: VaultCredential(role_id=access.role_id, secret_id=access.secret_id) for access in setup.access
     }
-    return settings.model_copy(update={"stratum0": found[Role.STRATUM0], "publisher": found[Role.PUBLISHER]})
+    return settings.model_copy(update={role.value: each for role, each in found.items()})
 
 
 class StandInProcess:
@@ -127,7 +126,7 @@ def _run_real(program: str, directory: Path) -> Iterator[Server]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
-            wait_until(lambda: _answers(address), f"{program} answers")
+            wait_until(lambda: _answers(address) and "Root Token: " in log.read_text(), f"{program} answers")
             key = re.search(r"Unseal Key: (\S+)", log.read_text())
             assert key is not None
             yield Server(address, "root-of-test", key[1])

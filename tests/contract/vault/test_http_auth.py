@@ -62,13 +62,15 @@ class TestTokens:
         with pytest.raises(vault_errors.InvalidRequest):
             root.auth.token.renew_self()
 
-    def test_a_number_of_uses(self, root: hvac.Client, server: Any, connect: Connect) -> None:
-        made = root.auth.token.create(policies=["default"], num_uses=2)
+    def test_a_number_of_uses(self, root: hvac.Client, server: Any, mount: str, connect: Connect) -> None:
+        root.sys.create_or_update_acl_policy(f"u-{mount}", f'path "{mount}/data/x" {{ capabilities = ["update"] }}')
+        root.secrets.kv.v2.create_or_update_secret("x", {"a": "b"}, mount_point=mount)
+        made = root.auth.token.create(policies=[f"u-{mount}"], num_uses=2)
         client = connect(server.address, made["auth"]["client_token"])
         for _ in range(2):
-            client.adapter.post("/v1/sys/capabilities-self", json={"paths": ["x"]})
+            client.secrets.kv.v2.create_or_update_secret("x", {"a": "b"}, mount_point=mount)
         with pytest.raises(vault_errors.Forbidden):
-            client.adapter.post("/v1/sys/capabilities-self", json={"paths": ["x"]})
+            client.secrets.kv.v2.create_or_update_secret("x", {"a": "b"}, mount_point=mount)
 
 
 class TestAppRole:

@@ -104,18 +104,18 @@ def _token(session: VaultSession) -> str:
 class TestLogin:
     def test_a_token_is_kept_while_it_is_good(self, stand: Stand) -> None:
         session = stand.session()
-        session.read("softman", "a", "a")
+        session.read("softman", "public/a", "a")
         first = _token(session)
         stand.clock.advance(TOKEN_TTL / 3)
-        session.read("softman", "a", "a")
+        session.read("softman", "public/a", "a")
         assert _token(session) == first
 
     def test_it_is_renewed_at_half_its_time(self, stand: Stand) -> None:
         session = stand.session()
-        session.read("softman", "a", "a")
+        session.read("softman", "public/a", "a")
         first = _token(session)
         stand.clock.advance(TOKEN_TTL * 0.6)
-        session.read("softman", "a", "a")
+        session.read("softman", "public/a", "a")
         assert _token(session) == first
         assert stand.root.auth.token.lookup(first)["data"]["ttl"] == TOKEN_TTL
 
@@ -123,25 +123,25 @@ class TestLogin:
         session = stand.session()
         seen = set()
         for _ in range(int(TOKEN_MAX_TTL / TOKEN_TTL * 2) + 4):
-            session.read("softman", "a", "a")
+            session.read("softman", "public/a", "a")
             seen.add(_token(session))
             stand.clock.advance(TOKEN_TTL * 0.55)
         assert len(seen) == 2
 
     def test_after_it_expired_there_is_a_new_login(self, stand: Stand) -> None:
         session = stand.session()
-        session.read("softman", "a", "a")
+        session.read("softman", "public/a", "a")
         first = _token(session)
         stand.clock.advance(TOKEN_TTL + 1)
-        session.read("softman", "a", "a")
+        session.read("softman", "public/a", "a")
         assert _token(session) != first
 
     def test_after_it_was_revoked_there_is_a_new_login(self, stand: Stand) -> None:
         session = stand.session()
-        session.write("softman", "a", {"n": 1}, base=0, what="a")
+        session.write("softman", "public/a", {"n": 1}, base=0, what="a")
         first = _token(session)
         stand.root.auth.token.revoke(first)
-        assert session.write("softman", "a", {"n": 2}, base=1, what="a") == 2
+        assert session.write("softman", "public/a", {"n": 2}, base=1, what="a") == 2
         assert _token(session) != first
 
     def test_a_refusal_by_policy_is_no_reason_to_log_in(self, stand: Stand) -> None:
@@ -160,7 +160,7 @@ class TestLogin:
         def read() -> None:
             try:
                 barrier.wait(timeout=60)
-                session.read("softman", "a", "a")
+                session.read("softman", "public/a", "a")
             except BaseException as exc:  # noqa: BLE001 - shown by the assertion below
                 failures.append(exc)
 
@@ -175,10 +175,10 @@ class TestLogin:
 
     def test_a_forked_child_has_a_connection_and_a_login_of_its_own(self, stand: Stand) -> None:
         session = stand.session()
-        session.read("softman", "a", "a")
+        session.read("softman", "public/a", "a")
         parent, first = session._client, _token(session)
         session._pid = -1  # as after a fork
-        session.read("softman", "a", "a")
+        session.read("softman", "public/a", "a")
         assert session._client is not parent
         assert _token(session) != first
         parent.adapter.close()
@@ -188,48 +188,48 @@ class TestFailures:
     def test_wrong_credentials(self, stand: Stand) -> None:
         wrong = VaultCredential(role_id=stand.settings.stratum0.role_id, secret_id=SecretStr("wrong-secret"))
         with pytest.raises(Forbidden, match="SOFTMAN_VAULT__STRATUM0__ROLE_ID") as caught:
-            stand.session(stratum0=wrong).read("softman", "a", "a")
+            stand.session(stratum0=wrong).read("softman", "public/a", "a")
         assert "wrong-secret" not in "".join(traceback.format_exception(caught.value))
 
     def test_no_credentials(self, stand: Stand) -> None:
         with pytest.raises(Forbidden, match=r"set SOFTMAN_VAULT__PUBLISHER__ROLE_ID and .*SECRET_ID"):
-            stand.session(Role.PUBLISHER, publisher=VaultCredential()).read("softman", "a", "a")
+            stand.session(Role.PUBLISHER, publisher=VaultCredential()).read("softman", "public/a", "a")
 
     def test_sealed(self, stand: Stand) -> None:
         session = stand.session()
-        session.read("softman", "a", "a")
+        session.read("softman", "public/a", "a")
         stand.root.sys.seal()
         with pytest.raises(ServiceUnavailable, match="sealed; an administrator has to unseal it"):
-            session.read("softman", "a", "the box")
+            session.read("softman", "public/a", "the box")
         with pytest.raises(ServiceUnavailable, match="sealed"):
-            stand.session().read("softman", "a", "the box")
+            stand.session().read("softman", "public/a", "the box")
         stand.root.sys.submit_unseal_key(stand.standin.unseal_key)
-        assert session.read("softman", "a", "a").values is None
+        assert session.read("softman", "public/a", "a").values is None
 
     def test_down(self, stand: Stand) -> None:
         stand.stop()
         with pytest.raises(ServiceUnavailable, match="does not answer; does it run"):
-            stand.session().read("softman", "a", "a")
+            stand.session().read("softman", "public/a", "a")
 
     def test_a_mount_that_is_not_there(self, stand: Stand) -> None:
         stand.root.sys.disable_secrets_engine("softman")
         with pytest.raises(NotFound, match="is the mount enabled"):
-            stand.session().read("softman", "a", "a")
+            stand.session().read("softman", "public/a", "a")
 
     def test_a_conflict(self, stand: Stand) -> None:
         session = stand.session()
-        session.write("softman", "a", {}, base=0, what="a")
+        session.write("softman", "public/a", {}, base=0, what="a")
         with pytest.raises(Conflict, match="cannot write the box as stratum0: somebody else wrote it first"):
-            session.write("softman", "a", {}, base=0, what="the box")
+            session.write("softman", "public/a", {}, base=0, what="the box")
 
     @pytest.mark.parametrize("address", ["nonsense", "http://", "ftp://127.0.0.1/"])
     def test_an_address_that_is_none(self, stand: Stand, address: str) -> None:
         with pytest.raises(InvalidInput, match="SOFTMAN_VAULT__ADDRESS"):
-            stand.session(address=address).read("softman", "a", "a")
+            stand.session(address=address).read("softman", "public/a", "a")
 
     def test_something_else_at_the_address(self, stand: Stand) -> None:
         with _web_page() as address, pytest.raises(ServiceUnavailable, match="not Vault's"):
-            stand.session(address=address).read("softman", "a", "a")
+            stand.session(address=address).read("softman", "public/a", "a")
 
     def test_environment_and_home_are_not_read(
         self, stand: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -293,13 +293,13 @@ class TestCertificates:
 
     def test_the_right_authority_is_trusted(self, stand: Stand, ca_file: Path) -> None:
         address = stand.server.address.replace("http:", "https:")
-        assert stand.session(address=address, ca_file=ca_file).read("softman", "a", "a").values is None
+        assert stand.session(address=address, ca_file=ca_file).read("softman", "public/a", "a").values is None
 
     @pytest.mark.usefixtures("ca_file")
     def test_an_unknown_one_is_not(self, stand: Stand) -> None:
         address = stand.server.address.replace("http:", "https:")
         with pytest.raises(PermanentError, match="certificate is not trusted; is SOFTMAN_VAULT__CA_FILE"):
-            stand.session(address=address).read("softman", "a", "a")
+            stand.session(address=address).read("softman", "public/a", "a")
 
     def test_a_file_that_is_none(self, stand: Stand, tmp_path: Path) -> None:
         with pytest.raises(InvalidInput, match="CA_FILE"):

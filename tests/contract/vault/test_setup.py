@@ -8,8 +8,10 @@ import pytest
 from hvac import exceptions as vault_errors
 from pydantic import SecretStr
 
+from softman.adapters.vault_change import Change
 from softman.adapters.vault_layout import Role
-from softman.adapters.vault_setup import policy_name, set_up_vault
+from softman.adapters.vault_policies import policy_name
+from softman.adapters.vault_setup import set_up_vault
 from softman.errors import Forbidden, InvalidInput, ServiceUnavailable
 from softman.settings import VaultSettings
 
@@ -32,7 +34,7 @@ def test_a_dry_run_lists_and_changes_nothing(settings: VaultSettings, admin: Sec
     system: Any = root.sys
     before = system.list_mounted_secrets_engines()["data"]
     planned = set_up_vault(settings, admin, dry_run=True)
-    assert f"enable the secrets engine kv version 2 at {settings.mount}/" in planned.changes
+    assert Change(f"enable the secrets engine kv version 2 at {settings.mount}/") in planned.changes
     assert planned.access == ()
     assert system.list_mounted_secrets_engines()["data"] == before
     assert set_up_vault(settings, admin, dry_run=True) == planned
@@ -46,7 +48,7 @@ def test_a_second_run_changes_nothing_and_gives_fresh_secret_ids(settings: Vault
     assert [access.role_id for access in first.access] == [access.role_id for access in second.access]
     assert [access.role for access in second.access] == list(Role)
     secret_ids = {access.secret_id.get_secret_value() for access in (*first.access, *second.access)}
-    assert len(secret_ids) == 4
+    assert len(secret_ids) == 2 * len(Role)
     assert not any(secret_id in repr((first, second)) for secret_id in secret_ids)
 
 
@@ -54,7 +56,7 @@ def test_what_was_changed_by_hand_is_put_right(settings: VaultSettings, admin: S
     set_up_vault(settings, admin)
     root.sys.create_or_update_acl_policy(policy_name(Role.PUBLISHER), 'path "*" { capabilities = ["read"] }')
     root.auth.approle.create_or_update_approle("stratum0", token_policies=["root"], token_ttl="1h")
-    assert set(set_up_vault(settings, admin).changes) == {
+    assert {change.what for change in set_up_vault(settings, admin).changes} == {
         "change the policy softman-publisher",
         "change the AppRole stratum0",
     }
@@ -64,21 +66,45 @@ def test_what_was_changed_by_hand_is_put_right(settings: VaultSettings, admin: S
 @pytest.mark.parametrize(
     ("role", "path", "expected"),
     [
-        (Role.STRATUM0, "{own}/data/signing/x", {"create", "read", "update", "delete", "list"}),
-        (Role.STRATUM0, "{own}/metadata/repositories", {"create", "read", "update", "delete", "list"}),
+        (Role.STRATUM0, "{own}/data/signing/x", {"create", "read", "update"}),
+        (Role.STRATUM0, "{own}/destroy/signing/x", {"create", "update"}),
+        (Role.STRATUM0, "{own}/metadata/signing/x", {"deny"}),
+        (Role.STRATUM0, "{own}/data/repositories/x", {"create", "read", "update"}),
+        (Role.STRATUM0, "{own}/metadata/repositories/", {"list"}),
+        (Role.STRATUM0, "{own}/config", {"deny"}),
         (Role.STRATUM0, "{owners}/data/alice/cvmfs_keys/x", {"create", "read", "update"}),
         (Role.STRATUM0, "{owners}/data/groups/bioteam/cvmfs_keys/x", {"create", "read", "update"}),
         (Role.STRATUM0, "{owners}/data/alice/other", {"deny"}),
         (Role.STRATUM0, "sys/mounts/x", {"deny"}),
+        (Role.STRATUM0, "sys/policies/acl/softman-group-x", {"deny"}),
         (Role.PUBLISHER, "{own}/data/signing/x", {"deny"}),
+        (Role.PUBLISHER, "{own}/data/signing-masters/x", {"deny"}),
         (Role.PUBLISHER, "{own}/metadata/signing/x", {"deny"}),
+        (Role.PUBLISHER, "{own}/destroy/signing/x", {"deny"}),
         (Role.PUBLISHER, "{own}/data/repositories/x", {"read"}),
-        (Role.PUBLISHER, "{own}/metadata/repositories/", {"read", "list"}),
+        (Role.PUBLISHER, "{own}/data/public/x", {"read"}),
+        (Role.PUBLISHER, "{own}/metadata/repositories/", {"list"}),
         (Role.PUBLISHER, "{own}/delete/repositories/x", {"deny"}),
         (Role.PUBLISHER, "{owners}/data/alice/cvmfs_keys/x", {"read"}),
         (Role.PUBLISHER, "{owners}/data/groups/bioteam/cvmfs_keys/x", {"read"}),
         (Role.PUBLISHER, "{owners}/data/groups/bioteam/other", {"deny"}),
         (Role.PUBLISHER, "{owners}/data/alice/refresh_token", {"deny"}),
+        (Role.DASHBOARD, "{own}/data/repositories/x", {"read"}),
+        (Role.DASHBOARD, "{own}/metadata/repositories/", {"list"}),
+        (Role.DASHBOARD, "{own}/data/public/x", {"read"}),
+        (Role.DASHBOARD, "{own}/data/signing/x", {"deny"}),
+        (Role.DASHBOARD, "{owners}/data/alice/cvmfs_keys/x", {"deny"}),
+        (Role.DASHBOARD, "{owners}/data/groups/bioteam/cvmfs_keys/x", {"deny"}),
+        (Role.ADMIN, "{own}/data/repositories/x", {"read"}),
+        (Role.ADMIN, "{own}/metadata/signing/x", {"read", "list"}),
+        (Role.ADMIN, "{own}/data/signing/x", {"deny"}),
+        (Role.ADMIN, "{owners}/data/alice/cvmfs_keys/x", {"deny"}),
+        (Role.ADMIN, "{owners}/metadata/alice/cvmfs_keys/x", {"read", "list"}),
+        (Role.ADMIN, "auth/approle/role/stratum0/secret-id", {"list"}),
+        (Role.ADMIN, "auth/approle/role/stratum0/secret-id-accessor/destroy", {"create", "update"}),
+        (Role.ADMIN, "auth/approle/role/stratum0", {"deny"}),
+        (Role.ADMIN, "auth/approle/role/stratum0/role-id", {"deny"}),
+        (Role.ADMIN, "sys/policies/acl/softman-admin", {"deny"}),
     ],
 )
 def test_the_roles_may_do_just_this(

@@ -34,18 +34,18 @@ def test_everything_is_kept_over_a_restart(standin_process: Any, connect: Connec
     settings = server.set_up(server.settings())
     session = VaultSession(settings, Role.STRATUM0)
     try:
-        session.write("softman", "a", {"n": 1}, base=0, what="a")
-        session.write("softman", "a", {"n": 2}, base=1, what="a")
+        session.write("softman", "public/a", {"n": 1}, base=0, what="a")
+        session.write("softman", "public/a", {"n": 2}, base=1, what="a")
         token = session._client.token
         standin_process.stop(number)
         again = standin_process.start(_port(server.address))
         assert again == server
-        assert session.read("softman", "a", "a").values == {"n": 2}
+        assert session.read("softman", "public/a", "a").values == {"n": 2}
         assert session._client.token == token, "the login is still good"
     finally:
         session.close()
     root: Any = connect(again.address, again.root_token)
-    old = root.secrets.kv.v2.read_secret_version("a", 1, mount_point="softman", raise_on_deleted_version=True)
+    old = root.secrets.kv.v2.read_secret_version("public/a", 1, mount_point="softman", raise_on_deleted_version=True)
     assert old["data"]["data"] == {"n": 1}
     assert server.set_up(settings).stratum0.role_id == settings.stratum0.role_id
 

@@ -5,7 +5,7 @@ from hvac import exceptions as vault_errors
 from requests import exceptions as http_errors
 
 from softman.adapters.errormap import meaning_of, translated, unmapped
-from softman.adapters.vault_session import VAULT_ERRORS
+from softman.adapters.vault_connection import VAULT_ERRORS
 from softman.errors import Conflict, Forbidden, InvalidInput, NotFound, PermanentError, ServiceUnavailable, SoftmanError
 
 

@@ -66,6 +66,7 @@ def test_these_commands_are_there() -> None:
         "syncs",
         "unlock",
         "up",
+        "vault",
     ]
 
 

@@ -16,6 +16,8 @@ SECRETS = {
     "connector-secret": {"connector", "admin"},
     "stratum0-secret-id": {"stratum0", "commit", "admin"},
     "publisher-secret-id": {"publisher", "admin"},
+    "dashboard-secret-id": {"dashboard", "admin"},
+    "admin-secret-id": {"admin"},
     "push-secret": {"connector", "admin"},
     **{f"{role}-{server}-secret": {role} for role in roles.ROLES for server in ("amqp", "redis")},
 }

@@ -3,7 +3,7 @@
 import pytest
 
 from softman.adapters.vault_layout import Role
-from softman.adapters.vault_setup import policy_text
+from softman.adapters.vault_policies import policy_text
 from softman.settings import VaultSettings
 from softman.standalone.vault_standin.policy import Acl, Capability, parse_policy
 
