@@ -2,7 +2,7 @@
 
 The subject of a login becomes the name of an alias, which the policy of all users has in its path. A policy cannot say
 "of all my groups": so each group that has keys gets one, which an external identity group gives to its members. No
-process of softman may write policies (ADR 0007): a group is added by running the set-up again.
+process of softman may write policies (ADR 0009): a group is added by running the set-up again.
 """
 
 from collections.abc import Iterator

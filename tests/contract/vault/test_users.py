@@ -2,9 +2,11 @@
 
 import base64
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hvac
@@ -161,12 +163,16 @@ def test_a_token_that_somebody_else_signed(login: Login) -> None:
         login(key=rsa.generate_private_key(65537, 2048))
 
 
-def test_the_command_in_the_guide(real_server: Any, filled: VaultSettings, token: Callable[..., str]) -> None:
+def test_the_command_in_the_guide(
+    real_server: Any, filled: VaultSettings, token: Callable[..., str], tmp_path: Path
+) -> None:
     """As ``docs/vault.md`` says it; the token does not appear on the command line."""
     assert REAL_PROGRAM is not None
     command = [REAL_PROGRAM, "write", "-field=token", f"auth/{filled.users.mount}/login", "role=softman-user", "jwt=-"]
     addresses = {f"{name}_ADDR": real_server.address for name in ("BAO", "VAULT")}
-    done = subprocess.run(command, input=token(), env=addresses, capture_output=True, text=True, check=True)
+    environment = {**addresses, "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, input=token(), env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     client = hvac.Client(real_server.address, token=done.stdout.strip())
     assert _read(client, filled, PATH) == KEYS
     client.adapter.close()
