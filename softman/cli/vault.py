@@ -40,7 +40,7 @@ def vault() -> None:
 )
 @click.option(
     "--wrap",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=0),
     default=0,
     metavar="SECONDS",
     help="Print tokens that each give a secret id once, within so many seconds, instead of secret ids.",
