@@ -1,8 +1,9 @@
 """A STAND-IN for the HTTP API of HashiCorp Vault and OpenBao, for development and tests. It protects nothing.
 
-No Vault server can be installed from the package registries, so the embedded stack starts this one when neither ``bao``
-nor ``vault`` is on the PATH. softman talks to it with hvac over HTTP exactly as to the real server, and the contract
-suite in ``tests/contract/vault`` runs against both. There is no encryption, no TLS, no audit log, no cluster.
+The embedded stack starts this one when neither ``bao`` nor ``vault`` is on the PATH. softman talks to it with hvac over
+HTTP exactly as to the real server, and the contract suite in ``tests/contract/vault`` runs against both. Wrapping, the
+login of users, identities and namespaces are tested on the real server alone. There is no encryption, no TLS, no audit
+log, no cluster.
 
 Command line::
 
