@@ -35,7 +35,7 @@ def by_command(made: LargeRepository, directory: str) -> None:
         Path(source, f"new-{os.getpid()}").write_bytes(os.urandom(50))
         storage, keys = made.root.parent.as_uri(), str(made.key_directory)
         arguments = ["repo", "publish", NAME, source, "--to", directory, "--storage", storage, "--keys", keys]
-        subprocess.run([sys.executable, "-c", COMMAND, *arguments], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-E", "-c", COMMAND, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def trusted(made: LargeRepository, directory: str) -> None:
@@ -88,7 +88,7 @@ def measure(way: str, made: LargeRepository, entries: int, rounds: int) -> None:
     for place, directory in PLACES.items():
         runs = []
         for _ in range(rounds):
-            command = [sys.executable, __file__, "--child", way, directory, str(made.root)]
+            command = [sys.executable, "-E", __file__, "--child", way, directory, str(made.root)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
             runs.append(json.loads(done.stdout))
         title = f"change one of {entries} entries {place}, {WAYS[way][1]}"

@@ -83,7 +83,7 @@ def child(name: str, made: LargeRepository) -> None:
 def measure(name: str, made: LargeRepository, rounds: int) -> None:
     runs = []
     for _ in range(rounds):
-        command = [sys.executable, __file__, "--child", name, str(made.root)]
+        command = [sys.executable, "-E", __file__, "--child", name, str(made.root)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
         runs.append(json.loads(done.stdout))
     seconds, busy = statistics.median(run[0] for run in runs), statistics.median(run[1] for run in runs)

@@ -32,25 +32,24 @@ from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes
 from softman.cvmfs.format.history import TRUNK, History
 from softman.cvmfs.format.manifest import MANIFEST_NAME, MAX_MANIFEST_SIZE, Manifest
 from softman.cvmfs.format.objects import decompress
-from softman.cvmfs.format.reflog import MAX_REFLOG_SIZE, REFLOG_NAME, ReferenceKind, Reflog
-from softman.cvmfs.objectset import ObjectSets, object_of
+from softman.cvmfs.format.reflog import MAX_REFLOG_SIZE, REFLOG_NAME, Reflog
+from softman.cvmfs.objectset import ObjectSets
 from softman.cvmfs.paths import repository_path
 from softman.cvmfs.problems import Problem, ProblemKind
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.revisions import read_history
 from softman.cvmfs.store.base import ReadableStore, Store
-from softman.cvmfs.trees import CatalogTrees
+from softman.cvmfs.unreferenced import unreferenced_objects
 
 _MAX_METAINFO = 1024 * 1024
 _BATCH = 4096
 _THREADS = 16
 """That ask for objects at the same time. A web server on the other side of an ocean answers 16 times as fast then."""
 _DAMAGE = (ObjectMissing, VerificationError, FormatError)
-_KINDS = {
-    ReferenceKind.CERTIFICATE: ObjectKind.CERTIFICATE,
-    ReferenceKind.HISTORY: ObjectKind.HISTORY,
-    ReferenceKind.METAINFO: ObjectKind.METAINFO,
-}
+_SHOWN = 256
+"""Entries after which progress is told; where all content is read, after each."""
+Progress = Callable[[int, int | None], object]
+"""Is told how many more entries were checked, and how many there are in all as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,7 @@ def check_repository(
     now: Callable[[], datetime],
     extent: Extent | None = None,
     storage: Store | None = None,
+    progress: Progress | None = None,
     work_dir: Path | None = None,
 ) -> Iterator[Problem]:
     """Everything that is wrong with a repository, as it is found.
@@ -91,6 +91,7 @@ def check_repository(
         now: the clock, giving times with a time zone.
         extent: how far to go.
         storage: the same as ``store``, able to list: for ``Extent.unreferenced``.
+        progress: is told how the check goes on.
         work_dir: for temporary files; None takes the system's directory.
 
     Raises:
@@ -103,11 +104,17 @@ def check_repository(
         raise ValueError("unreferenced objects can only be found in a store that can be listed")
     path = repository_path(extent.path)
     reader = RepositoryReader(store, repository, public_keys, now=now, work_dir=work_dir)
-    return _problems(store, reader, replace(extent, path=path), storage, work_dir)
+    return _problems(store, reader, replace(extent, path=path), storage, progress, work_dir=work_dir)
 
 
 def _problems(
-    store: ReadableStore, reader: RepositoryReader, extent: Extent, storage: Store | None, work_dir: Path | None
+    store: ReadableStore,
+    reader: RepositoryReader,
+    extent: Extent,
+    storage: Store | None,
+    progress: Progress | None,
+    *,
+    work_dir: Path | None,
 ) -> Iterator[Problem]:
     manifest = yield from _believed(store, reader)
     if manifest is None:
@@ -118,13 +125,13 @@ def _problems(
             yield from _metainfo(store, manifest)
             yield from _reflog(store, manifest)
             yield from _tags(manifest, history)
-        trees = _Trees(store, Path(work), sets, extent)
+        trees = _Trees(store, Path(work), sets, extent, progress)
         with sets.batch():
             yield from trees.check(manifest.root_hash, manifest.root_size, manifest)
             for tag in history.tags if extent.tags else ():
                 yield from trees.check(tag.root_hash, tag.size, None)
         if extent.unreferenced and storage is not None:
-            yield from _unreferenced(storage, manifest, history, Path(work))
+            yield from unreferenced_objects(storage, manifest, history, Path(work))
 
 
 def _believed(store: ReadableStore, reader: RepositoryReader) -> Generator[Problem, None, Manifest | None]:
@@ -207,7 +214,9 @@ def _tags(manifest: Manifest, history: History) -> Iterator[Problem]:
 class _Trees:
     """Checks trees of catalogs; a catalog that two trees share is looked at once."""
 
-    def __init__(self, store: ReadableStore, work: Path, sets: ObjectSets, extent: Extent) -> None:
+    def __init__(
+        self, store: ReadableStore, work: Path, sets: ObjectSets, extent: Extent, progress: Progress | None
+    ) -> None:
         self._store = store
         self._fetcher = ObjectFetcher(store, work_dir=work)
         self._cache = CatalogCache(self._fetcher, work)
@@ -216,6 +225,8 @@ class _Trees:
         self._path = repository_path(extent.path)
         self._done: dict[tuple[bytes, ContentHash], Counters | None] = {}
         self._asked: list[tuple[str, bytes]] = []
+        self._progress = progress
+        self._untold = self._total = 0
 
     def check(self, root_hash: ContentHash, size: int, manifest: Manifest | None) -> Iterator[Problem]:
         """Check a tree; against ``manifest`` when it is that of the revision in force."""
@@ -261,7 +272,9 @@ class _Trees:
         """Check a catalog and those below; what they add up to, or None when not all were looked at."""
         key = (wanted.path, wanted.hash)
         if key in self._done:
-            return self._done[key]
+            found = self._done[key]
+            self._advance(found.entries if found is not None and wanted.path else 0)
+            return found
         where = _shown(wanted.path)
         self._done[key] = None
         try:
@@ -270,6 +283,7 @@ class _Trees:
             yield _damage(where, exc)
             return None
         try:
+            self._total += 0 if wanted.path else catalog.reader.counters.total.entries
             check = CatalogCheck(catalog.reader, self._visit)
             for problem in check.problems():
                 yield Problem(ProblemKind.CATALOG, where, problem) if isinstance(problem, str) else problem
@@ -308,7 +322,14 @@ class _Trees:
     def _wants(self, path: bytes) -> bool:
         return not self._path or path == self._path or path.startswith(self._path + b"/")
 
+    def _advance(self, entries: int) -> None:
+        self._untold += entries
+        if self._progress is not None and self._untold >= (1 if self._extent.content else _SHOWN):
+            self._progress(self._untold, None if self._path else self._total)
+            self._untold = 0
+
     def _visit(self, entry: Entry) -> Iterator[Problem]:
+        self._advance(1)
         if (self._extent.objects or self._extent.content) and not entry.is_external and self._wants(entry.path):
             for (content, kind), size in zip(entry.objects(), _sizes(entry), strict=True):
                 if self._sets.marked.add(content, kind):
@@ -338,37 +359,6 @@ class _Trees:
 
     def _not_there(self, asked: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
         return [(name, path) for name, path in asked if not self._store.exists(name)]
-
-
-def _unreferenced(storage: Store, manifest: Manifest, history: History, work: Path) -> Iterator[Problem]:
-    """Objects that no revision of the reflog, no tag and no manifest refers to."""
-    roots = [manifest.root_hash, *(tag.root_hash for tag in history.tags)]
-    folder = work / "unreferenced"
-    folder.mkdir()
-    with ObjectSets(folder) as sets:
-        named = sets.marked
-        try:
-            with Reflog.parse(storage.get(REFLOG_NAME, max_size=MAX_REFLOG_SIZE), manifest.repository) as reflog:
-                for reference in reflog.references():
-                    if reference.kind is ReferenceKind.CATALOG:
-                        roots.append(reference.hash)
-                    else:
-                        named.add(reference.hash, _KINDS[reference.kind])
-        except _DAMAGE as exc:
-            yield Problem(ProblemKind.REFLOG, REFLOG_NAME, f"what nothing refers to cannot be told: {exc}")
-            return
-        trees = CatalogTrees(storage, folder)
-        for root in roots:
-            try:
-                for catalog in trees.walk(root, skip=named.holds_catalog, tolerant=True):
-                    named.add_catalog(catalog)
-            except _DAMAGE as exc:
-                yield Problem(ProblemKind.DAMAGED, "revision", f"{root} cannot be read: {exc}")
-                return
-        for file in storage.listing("data/"):
-            item = object_of(file)
-            if item is not None and item not in named:
-                yield Problem(ProblemKind.UNREFERENCED, file.name, f"nothing refers to these {file.size} bytes")
 
 
 def _sizes(entry: Entry) -> tuple[int, ...]:

@@ -1,14 +1,19 @@
 """``softman repo diff`` and ``check``: what changed between two revisions, and whether all is in order."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from softman.cli.comparing import show_differences, two_revisions
+from softman.cli.output import Output
 from softman.cli.repo.storage import open_for_reading, read_options
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.showing import typed_path
-from softman.cvmfs.integrity import Extent, check_repository
+from softman.cvmfs.integrity import Extent, Progress, check_repository
+from softman.cvmfs.problems import Problem
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import Corrupt, InvalidInput
 
@@ -45,26 +50,55 @@ def check(
     extent = Extent(typed_path(path), content=content, tags=tags, unreferenced=unreferenced)
     keys = [key.read_bytes() for key in public_keys]
     found = harmful = 0
-    now = session.now
-    for problem in check_repository(store, name, keys, now=now, extent=extent, storage=storage):
-        found += 1
-        harmful += not problem.is_harmless
-        if session.output.as_json:
-            session.output.record(
-                {
-                    "kind": problem.kind.value,
-                    "where": problem.where,
-                    "message": problem.message,
-                    "advice": problem.advice,
-                }
-            )
-        else:
-            session.output.line(str(problem))
+    with _progress(session.output) as progress:
+        for problem in check_repository(
+            store, name, keys, now=session.now, extent=extent, storage=storage, progress=progress
+        ):
+            found += 1
+            harmful += not problem.is_harmless
+            _show(session.output, problem)
     if harmful:
-        msg = f"{name}: {found} problems found"
-        raise Corrupt(msg)
+        raise Corrupt(f"{name}: {_counted(found, 'problem')} found")
     if not session.output.as_json:
-        session.output.line(f"{name}: no problems found" if not found else f"{name}: {found} harmless problems found")
+        session.output.line(
+            f"{name}: " + (f"{_counted(found, 'harmless problem')} found" if found else "no problems found")
+        )
+
+
+def _show(output: Output, problem: Problem) -> None:
+    if output.as_json:
+        shown = {"kind": problem.kind.value, "where": problem.where, "message": problem.message}
+        output.record(shown | {"advice": problem.advice})
+    else:
+        output.line(str(problem))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+@contextmanager
+def _progress(output: Output) -> Iterator[Progress | None]:
+    """A progress bar on standard error, when a person looks at it."""
+    if output.as_json or not sys.stderr.isatty():
+        yield None
+        return
+    # Here, because it takes longer to import than most commands run.
+    from rich import progress  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    columns = (
+        progress.TextColumn("{task.completed} entries"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TimeElapsedColumn(),
+    )
+    # Problems on the same terminal go above the bar; anywhere else they go where they should.
+    with progress.Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=output.on_terminal
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda more, total: bar.update(task, advance=more, total=total)
 
 
 @click.command()

@@ -59,6 +59,26 @@ def found(workshop: Workshop, extent: Extent = ALL) -> list[Problem]:
     )
 
 
+@pytest.mark.parametrize(
+    ("extent", "total"), [(Extent(content=True), 6), (ALL, 6 + 5), (Extent("/d", content=True), None)]
+)
+def test_it_tells_how_it_goes_on(workshop: Workshop, extent: Extent, total: int | None) -> None:
+    told: list[tuple[int, int | None]] = []
+    key = workshop.keys.public_key
+    checked = check_repository(
+        workshop.store,
+        workshop.name,
+        [key],
+        now=workshop.now,
+        extent=extent,
+        storage=workshop.store,
+        progress=lambda more, of: told.append((more, of)),
+    )
+    assert list(checked) == []
+    assert told[-1][1] == total
+    assert total in {None, sum(more for more, _ in told)}
+
+
 def test_the_stock_repositories_pass(any_repository: "FixtureRepository", tmp_path: Path) -> None:
     store = any_repository.unpack(tmp_path)
     key = any_repository.keys.public_key
