@@ -3,8 +3,10 @@
 ``python -m tests.support.killing KEYS`` reads one request a line and forks for each, so that Python starts once. What
 counts is every call that changes a directory or a file below the repository's root: files opened for writing, renamed,
 removed and so on (as Python's audit events tell, before the call), and each ``os.write``, before it and half done.
+What is killed is the process itself, or a worker process of it.
 """
 
+import ctypes
 import json
 import os
 import pickle
@@ -12,14 +14,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from softman.cli.repo.keyfiles import KeyFiles
+from softman.cvmfs.errors import CvmfsError
 from softman.cvmfs.format.chunker import ChunkSizes
+from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.ingest import IngestOptions, Workers
 from softman.cvmfs.repository import Repository, Tagging
 from tests.support.writing import NAME, Workshop, add
@@ -37,6 +42,9 @@ _PLACES = {
     "os.utime": ((0, 3),),
     "os.chmod": ((0, 2),),
 }
+_PR_SET_CHILD_SUBREAPER = 36
+LOST = 75
+"""Exit code of a process that lost a worker and ended in order."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -47,22 +55,22 @@ class Killer:
     process: subprocess.Popen[str]
 
     def run(self, operation: str, workshop: Workshop, source: Path, steps: int) -> bool:
-        """Let ``operation`` be killed before its ``steps``-th step; whether it came so far."""
+        """Let ``operation``, or a worker of it, be killed before its ``steps``-th step; whether it came so far."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         request = [operation, str(workshop.root), workshop.time.isoformat(), str(source), steps]
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         answer = int(self.process.stdout.readline())
-        assert answer in {0, -signal.SIGKILL}, f"{operation} ended with {answer} at step {steps}"
+        assert answer in {0, LOST, -signal.SIGKILL}, f"{operation} ended with {answer} at step {steps}"
         return answer != 0
 
 
 @contextmanager
-def killer(keys: Path) -> Iterator[Killer]:
-    """Start the process; ``keys`` is a file with a pickled ``RepositoryKeys``, scratch files are left beside it."""
-    command = [sys.executable, "-m", "tests.support.killing", str(keys)]
-    environment = {**os.environ, "TMPDIR": str(keys.parent)}
+def killer(pickled: Path) -> Iterator[Killer]:
+    """Start the process; ``pickled`` is a file with a pickled ``RepositoryKeys``, scratch files are left beside it."""
+    command = [sys.executable, "-m", "tests.support.killing", str(pickled)]
+    environment = {**os.environ, "TMPDIR": str(pickled.parent)}
     with subprocess.Popen(
         command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -151,10 +159,70 @@ def commit(workshop: Workshop, source: Path, arm: Arm) -> None:
     workshop.publish(add("/d/f", b"content"))
 
 
-OPERATIONS = {"publish": publish, "publish on top": publish_on_top, "commit": commit}
+def publish_by_processes(workshop: Workshop, source: Path, arm: Arm) -> None:
+    """As ``publish``, with worker processes, which this one leaves behind when it is killed."""
+    with Workers(processes=True, count=2) as workers:
+        arm()
+        _publish_tree(workshop, source, workers)
+
+
+def lose_workers(workshop: Workshop, source: Path, arm: Arm) -> None:
+    """The same, but it is the workers that are killed."""
+    try:
+        with Workers(processes=True, count=2) as workers:
+            for _ in range(workers.count):
+                workers.submit(_arm_worker, arm)
+            armed = 0
+            while armed < workers.count:
+                armed += len(workers.wait())
+            _publish_tree(workshop, source, workers)
+    except CvmfsError as error:
+        assert "ended from outside" in str(error)  # noqa: PT017 - there is no pytest in this process
+        os._exit(LOST)
+
+
+def _publish_tree(workshop: Workshop, source: Path, workers: Workers) -> None:
+    with workshop.repository.transaction(workers=workers) as transaction:
+        transaction.add_tree("/tree", source, options=IngestOptions(chunks=ChunkSizes(1024, 2048, 4096)))
+
+
+def _arm_worker(arm: Arm) -> None:
+    arm()
+
+
+def create(workshop: Workshop, source: Path, arm: Arm) -> None:
+    """As ``softman repo create``: keys, then the repository, in two directories below that of ``workshop``."""
+    del source
+    arm()
+    keys = ReadyKeys(workshop.root / "keys", workshop.name, workshop.keys).make(workshop.now())
+    Workshop(workshop.root / "srv", keys=keys, time=workshop.time).create()
+
+
+class ReadyKeys(KeyFiles):
+    """Key files of keys that were computed before."""
+
+    def __init__(self, directory: Path, name: str, ready: RepositoryKeys) -> None:
+        super().__init__(directory, name)
+        self._ready = ready
+
+    def _generate(self, now: datetime) -> RepositoryKeys:
+        del now
+        return self._ready
+
+
+COMMITS = {
+    "publish": publish,
+    "publish on top": publish_on_top,
+    "commit": commit,
+    "publish by processes": publish_by_processes,
+    "lose workers": lose_workers,
+}
+"""What makes a revision."""
+OPERATIONS = {**COMMITS, "create": create}
 
 
 def _serve(keys: Path) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     found = pickle.loads(keys.read_bytes())  # noqa: S301 - the test's own
     for line in sys.stdin:
         operation, root, time, source, steps = json.loads(line)
@@ -164,6 +232,9 @@ def _serve(keys: Path) -> None:
             OPERATIONS[operation](workshop, Path(source), partial(Countdown, root, steps))
             os._exit(0)
         _, status = os.waitpid(child, 0)
+        with suppress(ChildProcessError):  # workers that it left end, too
+            while True:
+                os.waitpid(-1, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
 

@@ -1,6 +1,8 @@
 """A repository's keys in a directory, under the names that ``cvmfs_server`` gives them, so that either can use them."""
 
 import errno
+import glob
+import json
 import os
 import secrets
 from contextlib import suppress
@@ -33,7 +35,7 @@ class KeyFiles:
         self._master_key = master_key
 
     def make(self, now: datetime) -> RepositoryKeys:
-        """Make the keys, or find that they are there. A master key from elsewhere is not copied.
+        """Make the keys, or find that they are there, or complete them. A master key from elsewhere is not copied.
 
         Args:
             now: when the certificate's validity begins.
@@ -44,14 +46,16 @@ class KeyFiles:
             OSError: the directory cannot be written.
         """
         wanted = [suffix for suffix in _MODES if suffix != ".masterkey" or self._master_key is None]
+        if not any(self.path(suffix).exists() for suffix in wanted) and not self._begun.exists():
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._begin(self._generate(now), generate_gateway_key(), wanted)
+        if self._begun.exists():
+            self._finish()
         there = [suffix for suffix in wanted if self.path(suffix).exists()]
-        if there and there != wanted:
+        if there != wanted:
             missing = ", ".join(self.path(suffix).name for suffix in wanted if suffix not in there)
             msg = f"{self._directory} has some of the keys of {self._name}, but not {missing}"
             raise InvalidInput(msg)
-        if not there:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._write(self._generate(now), generate_gateway_key(), wanted)
         keys = self.load(with_master=True)
         keys.check()
         return keys
@@ -82,7 +86,12 @@ class KeyFiles:
         shared = None if self._master_key is None else _read(self._master_key)
         return generate_keys(self._name, now, master_key=shared)
 
-    def _write(self, keys: RepositoryKeys, gateway: GatewayKey, suffixes: list[str]) -> None:
+    @property
+    def _begun(self) -> Path:
+        """All that is to be written, as long as it is not: whoever comes after a crash goes on with it."""
+        return self.path("").with_name(f".{self._name}.keys")
+
+    def _begin(self, keys: RepositoryKeys, gateway: GatewayKey, suffixes: list[str]) -> None:
         contents = {
             ".masterkey": keys.master_key,
             ".pub": keys.public_key,
@@ -90,20 +99,29 @@ class KeyFiles:
             ".crt": keys.certificate,
             ".gw": gateway.to_text().encode(),
         }
-        written: list[Path] = []
+        text = json.dumps({suffix: contents[suffix].decode() for suffix in suffixes})
+        _write_new(self._begun, text.encode(), _SECRET)
+
+    def _finish(self) -> None:
+        contents = {self.path(suffix): text.encode() for suffix, text in json.loads(_read(self._begun)).items()}
         try:
-            for suffix in suffixes:
-                _write_new(self.path(suffix), contents[suffix], _MODES[suffix])
-                written.append(self.path(suffix))
+            for path, content in contents.items():
+                if not path.exists():
+                    _write_new(path, content, _MODES[path.suffix])
         except BaseException:  # all or none
-            for path in written:
-                path.unlink(missing_ok=True)
+            for path, content in contents.items():
+                if path.exists() and _read(path) == content:
+                    path.unlink()
+            self._begun.unlink()
             raise
+        self._begun.unlink()
+        for temporary in self._directory.glob(f".{glob.escape(self._name)}.*-{'[0-9a-f]' * 16}"):
+            temporary.unlink()
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
     """Write a file that appears whole, and never in place of another."""
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    temporary = path.with_name(f".{path.name.lstrip('.')}-{secrets.token_hex(8)}")
     descriptor = os.open(temporary, _CREATE, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,5 +1,6 @@
-"""A publishing process is killed at everything it does to the storage (decision 21)."""
+"""A process that publishes or makes a repository is killed at everything it does to the storage (decision 21)."""
 
+import bisect
 import hashlib
 import os
 import pickle
@@ -17,13 +18,14 @@ from softman.cvmfs.format.hashes import HashAlgorithm, hash_bytes
 from softman.cvmfs.integrity import Extent, check_repository
 from softman.cvmfs.problems import Problem
 from softman.cvmfs.reader import RepositoryReader
-from tests.support.killing import OPERATIONS, Killer, killer
+from tests.support.killing import COMMITS, Killer, killer
 from tests.support.writing import Workshop, add, keys
 
 pytestmark = pytest.mark.slow
 
 MAX_STEPS = 400
-AT_LEAST = {"publish": 40, "publish on top": 10, "commit": 20}
+AT_LEAST = {"publish": 40, "publish on top": 10, "commit": 20, "publish by processes": 20, "lose workers": 4}
+KEYS = {".masterkey", ".pub", ".key", ".crt", ".gw"}
 NEVER = timedelta(days=-36500)
 
 
@@ -147,7 +149,7 @@ class Looker:
         return len(self._known)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", COMMITS)
 def test_killed_at_everything_it_does(
     base: Workshop, source: Path, process: Killer, tmp_path: Path, operation: str
 ) -> None:
@@ -173,3 +175,35 @@ def test_killed_at_everything_it_does(
             assert look(workshop) == Look(states[1], ())
         check_leftovers(workshop)
     assert AT_LEAST[operation] < steps < MAX_STEPS
+
+
+def test_making_a_repository_goes_on_wherever_it_was_killed(process: Killer, tmp_path: Path) -> None:
+    top = Workshop(tmp_path / "top")
+    made = Workshop(top.root / "srv")
+
+    def create(steps: int) -> bool:
+        return process.run("create", top, tmp_path, steps)
+
+    def begin() -> None:
+        if top.root.exists():
+            shutil.rmtree(top.root)
+        top.root.mkdir()
+
+    def whole(steps: int) -> bool:
+        begin()
+        return not create(steps)
+
+    count = bisect.bisect_left(range(1000), True, key=whole)
+    assert 300 < count < 1000  # 256 directories, and the files
+    begin()
+    assert not create(count)
+    complete = shown(made)
+    for steps in {*range(30), *range(30, count, 50), *range(count - 35, count)}:
+        begin()
+        assert create(steps)
+        if (made.root / ".cvmfspublished").exists():
+            assert shown(made) == complete
+        assert not create(count + 100), steps
+        assert (shown(made), problems(made)) == (complete, [])
+        check_objects(made)
+        assert {path.name for path in (top.root / "keys").iterdir()} == {f"{made.name}{suffix}" for suffix in KEYS}
