@@ -1,4 +1,6 @@
-"""Publishing one changed file in repositories of 100,000 and of 1,000,000 entries, which should take the same time.
+"""Publishing one changed file in repositories of 200,000 and of 1,000,000 entries, which should take the same time.
+
+The catalogs are as large in both, 40,000 rows in the root catalog and 10,000 in each other one: there are only more.
 
 In each of three ways: by the command ``softman repo publish`` from its start to its end; in a running process by
 whoever holds the keys; and as a publisher without keys, whose candidate is inspected in a process of its own. Each
@@ -23,11 +25,11 @@ from softman.cvmfs.balancing import Balance
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.transaction import Transaction
 
-SIZES = (100_000, 1_000_000)
+SIZES = (200_000, 1_000_000)
 PEER = 0.62
 PEER_NAME = "cvmfs_server publish, 200,000 entries, recorded"
 COMMAND = "from softman.cli.main import main; main()"
-PLACES = {"in a nested catalog": "/50/7", "in the root catalog": "/1/7"}
+PLACES = {"in a nested catalog": "/10/7", "in the root catalog": "/1/7"}
 
 
 def by_command(made: LargeRepository, directory: str) -> None:
@@ -110,8 +112,8 @@ def main() -> None:
         return
     for size in SIZES:
         with tempfile.TemporaryDirectory(prefix="softman-bench-", dir=memory_directory()) as root:
-            entries = max(1000, int(size * arguments.scale))
-            made = make(Path(root) / NAME, entries)
+            entries, largest = (max(1000, int(each * arguments.scale)) for each in (size, max(SIZES)))
+            made = make(Path(root) / NAME, entries, catalogs_of=largest)
             for way in WAYS if arguments.only is None else [arguments.only]:
                 measure(way, made, entries, arguments.rounds)
 

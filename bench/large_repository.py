@@ -91,25 +91,32 @@ def _key_directory(root: Path) -> Path:
     return root.parent / "keys"
 
 
-def make(root: Path, entries: int) -> LargeRepository:
+def make(root: Path, entries: int, *, catalogs_of: int | None = None) -> LargeRepository:
     """Make it in the new directory ``root``, with about so many entries.
 
     In another process: what this one holds at most would count as memory of the processes that it starts.
+
+    Args:
+        root: its directory.
+        entries: how many.
+        catalogs_of: have each catalog as large as in a repository of so many entries, and fewer of them.
     """
-    subprocess.run([sys.executable, __file__, str(root), str(entries)], check=True)
+    of = catalogs_of or entries
+    tops = max(_IN_ROOT + 1, round(_TOPS * entries / of))
+    subprocess.run([sys.executable, "-E", __file__, str(root), str(of), str(tops)], check=True)
     return LargeRepository.opened(root)
 
 
-def _make(root: Path, entries: int) -> None:
+def _make(root: Path, entries: int, tops: int) -> None:
     made = LargeRepository(root, KeyFiles(_key_directory(root), NAME).make(now()))
     made.repository.create(ttl=60, whitelist_days=30)
     store = made.store
     content = _put(store, b"content", ObjectKind.FILE)
     empty = _put(store, b"", ObjectKind.FILE)
     with tempfile.TemporaryDirectory(dir=root.parent) as work:
-        mounted = [_nested(store, Path(work), top, entries, (content, empty)) for top in range(_IN_ROOT, _TOPS)]
+        mounted = [_nested(store, Path(work), top, entries, (content, empty)) for top in range(_IN_ROOT, tops)]
         database = Path(work) / "root.db"
-        with closing(_new(database, replace(root_entry(_TIME), linkcount=2 + _TOPS))) as connection:
+        with closing(_new(database, replace(root_entry(_TIME), linkcount=2 + tops))) as connection:
             for top in range(_IN_ROOT):
                 _fill(connection, _subtree(top, entries, content))
             writer = CatalogWriter(connection)
@@ -200,4 +207,4 @@ def _row(entry: Entry) -> tuple[object, ...]:
 
 
 if __name__ == "__main__" and len(sys.argv) > 1:
-    _make(Path(sys.argv[1]), int(sys.argv[2]))
+    _make(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
