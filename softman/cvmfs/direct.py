@@ -100,7 +100,7 @@ class DirectArea:
         Raises:
             StoreUnavailable: the storage cannot be written now.
         """
-        name = f"{content}{kind.value}"
+        name = f"{content}{kind}"  # a kind is its letter; ``value`` takes as long as the rest of the name
         # Most are new, and that is found out faster in this way than by an error of lstat.
         if os.access(self._place(name), os.F_OK) and self.is_stored(content, kind, size=len(stored)):
             return False

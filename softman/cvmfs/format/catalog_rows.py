@@ -6,7 +6,7 @@ from typing import Final
 
 from softman.cvmfs.format import xattrs
 from softman.cvmfs.format.entry import Entry
-from softman.cvmfs.format.hashes import parent_hash, path_hash
+from softman.cvmfs.format.hashes import PathHash, path_key
 
 Row = tuple[int | bytes | None, ...]
 FINGERPRINT_BITS: Final = 128
@@ -40,12 +40,19 @@ def fingerprint(entry: Entry, columns: Row | None = None) -> int:
 
 
 def file_row(  # noqa: PLR0917 - for every file of a tree: names of arguments would cost as much as the rest
-    path: bytes, digest: bytes, size: int, mode: int, mtime: int, mtime_ns: int, flags: int
+    path: bytes,
+    name: bytes,
+    parent: PathHash,
+    digest: bytes,
+    size: int,
+    mode: int,
+    mtime: int,
+    mtime_ns: int,
+    flags: int,
 ) -> tuple[Row, int]:
     """The row of a plain file, owned by root and with no other names, and its fingerprint."""
-    name = path.rpartition(b"/")[2]
     columns = (digest, size, mode, mtime, mtime_ns, flags, name, b"", 0, 0, None)
-    return (*path_hash(path), *parent_hash(path), 1, *columns), _number(path, 1, columns, ())
+    return (*path_key(path), *parent, 1, *columns), _number(path, 1, columns, ())
 
 
 def _number(path: bytes, hardlinks: int, columns: Row, chunks: tuple[tuple[int, int, bytes], ...]) -> int:

@@ -210,14 +210,15 @@ class Ingest:
         self._done(item.size)
 
     def _file(self, item: FileItem) -> None:
-        if self._place(item.path) == DIRTAB_PATH:
+        place = self._place(item.path)
+        if place == DIRTAB_PATH:
             self._dirtab(item)
             return
-        if not self._is_new and self._is_unchanged(item):
+        if not self._is_new and self._is_unchanged(item, place):
             return
         self._report.read += item.size
-        if self._is_new and self._small.takes(item, self._place(item.path)):
-            self._take_small(item, self._place(item.path))
+        if self._is_new and self._small.takes(item, place):
+            self._take_small(item, place)
             return
         if self._options.chunks is not None and item.size > self._largest:
             self._large(item, chunker(self._options.chunks))
@@ -228,10 +229,9 @@ class Ingest:
         else:
             self._large(item, None)
 
-    def _is_unchanged(self, item: FileItem) -> bool:
+    def _is_unchanged(self, item: FileItem, place: bytes) -> bool:
         """Whether the catalog has the content already, judged by size and time; new attributes are entered."""
-        place, found = self._place(item.path), item.attributes
-        entry = self._tx.lookup(place)
+        found, entry = item.attributes, self._tx.lookup(place)
         if entry is None or not entry.is_file or entry.is_external or self._options.compare_content:
             return False
         same_time = entry.mtime == found.seconds and (entry.mtime_ns or found.nanoseconds) == found.nanoseconds

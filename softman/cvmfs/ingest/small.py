@@ -15,7 +15,7 @@ from typing import Final
 from softman.cvmfs.errors import SourceError
 from softman.cvmfs.format.catalog_rows import Row, file_row
 from softman.cvmfs.format.entry import MAX_NAME, Compression, Flag
-from softman.cvmfs.format.hashes import DIGEST_SIZE, ObjectKind, hash_bytes
+from softman.cvmfs.format.hashes import DIGEST_SIZE, NO_PARENT, ObjectKind, hash_bytes, path_hash
 from softman.cvmfs.format.objects import compress
 from softman.cvmfs.ingest.items import NANOSECONDS, Extent, FileItem, Stamp
 from softman.cvmfs.ingest.jobs import Jobs
@@ -61,6 +61,7 @@ def file_small(recipe: Recipe, files: Sequence[Small]) -> Filed:
     known = bytearray()
     is_zlib, level, algorithm = recipe.compression is Compression.ZLIB, recipe.level, recipe.algorithm
     flags = Flag.FILE.value | algorithm.flag_bits | recipe.compression.flag_bits
+    above, parent = None, NO_PARENT
     with _reading() as read:
         for place, mode, mtime, path, offset, length, expected in files:
             content = read(path, offset, length, expected)
@@ -72,7 +73,10 @@ def file_small(recipe: Recipe, files: Sequence[Small]) -> Filed:
             else:
                 known += found.digest
             seconds, rest = divmod(mtime, NANOSECONDS)
-            row, mark = file_row(place, found.digest, length, stat.S_IFREG | mode, seconds, rest, flags)
+            directory, _, name = place.rpartition(b"/")
+            if directory != above:
+                above, parent = directory, path_hash(directory)
+            row, mark = file_row(place, name, parent, found.digest, length, stat.S_IFREG | mode, seconds, rest, flags)
             rows.append(row)
             fingerprint += mark
     return Filed(marshal.dumps(rows), fingerprint, objects, size, bytes(known))
