@@ -34,6 +34,7 @@ _MARKER: Final = ".begun"
 _SLACK: Final = 3600
 """Seconds by which a clock may be set back while a transaction runs."""
 _RECORD = DIGEST_SIZE + 1
+_MAX_RECENT: Final = 4096
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o666
 _numbers = count()  # of temporary files of this process
@@ -58,6 +59,7 @@ class DirectArea:
         self._data = f"{root}/data/"
         self._area = f"{root}/{STAGING_DIRECTORY}/{transaction}"
         self._noted = bytearray()  # digest and kind of each object, one after the other: there can be millions
+        self._recent: set[bytes] = set()  # of them: many files of a tree can be the same
 
     def __reduce__(self) -> tuple[type["DirectArea"], tuple[Path, str, float]]:
         return DirectArea, (self._root, self.transaction, self._begun)
@@ -143,7 +145,13 @@ class DirectArea:
 
     def count_on(self, digest: bytes, kind: ObjectKind) -> None:
         """Note an object that was found stored, for ``confirm``."""
-        self._noted.extend(digest + (kind.value or " ").encode())
+        record = digest + (kind or " ").encode()
+        if record in self._recent:
+            return
+        if len(self._recent) >= _MAX_RECENT:
+            self._recent.clear()
+        self._recent.add(record)
+        self._noted.extend(record)
 
     def confirm(self, algorithm: HashAlgorithm) -> None:
         """Make sure that everything the transaction counts on is there; from now on the lock keeps it there.
