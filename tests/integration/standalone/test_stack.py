@@ -143,7 +143,7 @@ def test_a_user_that_exists_keeps_its_keys(stack: Stack) -> None:
 
 def test_the_vault_lets_each_role_see_its_own(stack: Stack, unique: str) -> None:
     clients = {}
-    for role in ("stratum0", "publisher"):
+    for role in ("stratum0", "publisher", "dashboard"):
         clients[role] = hvac.Client(url=stack.vault_address)
         clients[role].auth.approle.login(*stack.vault_role(role))
     write = clients["stratum0"].secrets.kv.v2.create_or_update_secret
@@ -154,6 +154,9 @@ def test_the_vault_lets_each_role_see_its_own(stack: Stack, unique: str) -> None
     assert found["data"]["data"] == {"gatewayKey": "k"}
     with pytest.raises(hvac.exceptions.Forbidden):
         read(f"signing/{unique}", mount_point="softman", raise_on_deleted_version=True)
+    look = clients["dashboard"].secrets.kv.v2.read_secret_version
+    with pytest.raises(hvac.exceptions.Forbidden):
+        look(f"{unique}/cvmfs_keys/x.example.org", mount_point="secrets", raise_on_deleted_version=True)
 
 
 @pytest.mark.parametrize(
