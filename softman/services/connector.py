@@ -1,7 +1,10 @@
 """Connecting buckets: the work of the ``connector`` pool, with a credential of its own (decision 3)."""
 
 from softman.adapters.ports import BucketConnector
+from softman.log import get_logger
 from softman.names import RepositoryName
+
+_log = get_logger(__name__)
 
 
 class Connector:
@@ -27,5 +30,7 @@ class Connector:
         """
         created = self._buckets.ensure_bucket(name.bucket, name.bucket)
         changed = self._buckets.ensure_notification(name.bucket)
+        if changed:
+            _log.info("notification is installed", repository=str(name), bucket_created=created)
         bucket = f"bucket {name.bucket} {'created' if created else 'found'}"
         return f"{bucket}, notification {'installed' if changed else 'in place'}"

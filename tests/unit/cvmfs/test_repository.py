@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -293,6 +295,19 @@ def test_the_process_has_limits(workshop: Workshop) -> None:
     with pytest.raises(CandidateRejected, match="too much time"):
         workshop.commit(candidate, staging, Limits(cpu_seconds=0))
     assert workshop.commit(candidate, staging).revision == 2
+
+
+def test_the_process_has_no_secret(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOFTMAN_VAULT__STRATUM0__SECRET_ID", "hidden")
+    start, environments = subprocess.Popen, []
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        environments.append(set(options["env"]))
+        return start(*arguments, **options)
+
+    monkeypatch.setattr("softman.cvmfs.inspector.subprocess.Popen", spy)
+    workshop.publish(add("/f"))
+    assert environments == [{"SQLITE_TMPDIR"}]
 
 
 @pytest.mark.parametrize("transaction", ["", "..", "../../data", "A" * 32])
