@@ -38,7 +38,7 @@ else:
 
 _PIECE = 256 * 1024
 _LONG: dict[int, int] = {
-    zstd.CompressionParameter.window_log: 27,
+    zstd.CompressionParameter.window_log: 26,
     zstd.CompressionParameter.enable_long_distance_matching: 1,
 }
 _OPENERS: dict[str, Callable[[Path], Any]] = {

@@ -26,8 +26,8 @@ try:
 except ImportError:  # no wheel for this processor
     _gzip = zlib  # type: ignore[misc]  # the same functions
 
-MAX_WINDOW: Final = 128 * 1024 * 1024
-"""Bytes that xz and zstd may take to look back. ``xz -9`` asks for 65 MiB; ``zstd`` itself takes no more by default."""
+MAX_WINDOW: Final = 68 * 1024 * 1024
+"""Bytes that xz and zstd may take to look back: for ``xz -9``, which asks for 65 MiB, and windows of 64 MiB of zstd."""
 _FEED: Final = 64 * 1024
 """Bytes handed to a decompressor at once: what it does not take is copied."""
 _FREE_PARTS: Final = 10_000

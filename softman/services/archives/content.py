@@ -16,7 +16,7 @@ from softman.cvmfs.staging import WHOLE_SIZE, ChunkedContent, Staging, StoredObj
 from softman.services.archives.spool import Spool
 
 _MAX_THREADS: Final = 4
-_WAITING_BYTES: Final = 48 * 1024 * 1024
+_WAITING_BYTES: Final = 32 * 1024 * 1024
 """Content that may wait to be stored."""
 _MAX_CHUNK: Final = ChunkSizes().maximum
 _BATCH_FILES: Final = 64
