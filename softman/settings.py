@@ -7,12 +7,13 @@ sizes in bytes. Secrets are ``SecretStr``: printing a settings object masks them
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from softman.errors import InvalidInput
+from softman.transport import addresses, plain_text_host, weakens_tls
 
 CONFIG_VARIABLE = "SOFTMAN_CONFIG"
 _DOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
@@ -20,6 +21,15 @@ _DOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TlsSettings(_Section):
+    """How services on other hosts are reached. Certificates and names are always verified."""
+
+    ca_file: Path | None = None
+    """The authorities of all services, PEM; None for those of the system. Some sections have one of their own."""
+    allow_plaintext: tuple[str, ...] = ()
+    """Settings whose address may be reached in plain text beyond this host, such as ``cvmfs.url``."""
 
 
 class S3Credential(_Section):
@@ -34,6 +44,8 @@ class S3Settings(_Section):
 
     endpoint: str = "http://127.0.0.1:7480"
     region: str = "us-east-1"
+    ca_file: Path | None = None
+    """None for that of ``tls``."""
     reader: S3Credential = S3Credential()
     """The publishers' credential: reads every bucket, writes nothing; with a role, it may only assume that."""
     reader_role_arn: str = ""
@@ -155,6 +167,8 @@ class StorageS3Settings(_Section):
     endpoint: str = ""
     """Empty for that of ``s3``."""
     region: str = "us-east-1"
+    ca_file: Path | None = None
+    """None for that of ``s3``."""
     stratum0: S3Credential = S3Credential()
     """Stratum 0's credential: reads and writes everything below the prefix."""
     publisher: S3Credential = S3Credential()
@@ -203,12 +217,70 @@ class Settings(BaseSettings):
     """How often every repository is compared with its bucket in full."""
     drain_seconds: float = Field(default=30.0, gt=0)
     """How often pending keys without a holder are looked for."""
+    tls: TlsSettings = TlsSettings()
     s3: S3Settings = S3Settings()
     vault: VaultSettings = VaultSettings()
     sync: SyncSettings = SyncSettings()
     archives: ArchiveSettings = ArchiveSettings()
     events: EventSettings = EventSettings()
     cvmfs: CvmfsSettings = CvmfsSettings()
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The addresses of all services by setting; some hold passwords."""
+        return {
+            "broker_url": self.broker_url.get_secret_value(),
+            "redis_url": self.redis_url.get_secret_value(),
+            "s3.endpoint": self.s3.endpoint,
+            "s3.push_endpoint": self.s3.push_endpoint.get_secret_value(),
+            "cvmfs.s3.endpoint": self.cvmfs.s3.endpoint,
+            "cvmfs.url": self.cvmfs.url,
+            "vault.address": self.vault.address,
+        }
+
+    @property
+    def in_plain_text(self) -> dict[str, str]:
+        """Hosts beyond this one that are reached in plain text, by setting."""
+        return {name: host for name, url in self.addresses.items() if (host := plain_text_host(url))}
+
+    @model_validator(mode="after")
+    def _share_authorities(self) -> Self:
+        """Give ``tls.ca_file`` to the sections that have no authorities of their own."""
+
+        def filled(section: Any, default: Path | None) -> Any:
+            return section.model_copy(update={"ca_file": default}) if section.ca_file is None else section
+
+        s3 = filled(self.s3, self.tls.ca_file)
+        storage = filled(self.cvmfs.s3, s3.ca_file)
+        sections = {
+            "vault": filled(self.vault, self.tls.ca_file),
+            "s3": s3,
+            "cvmfs": self.cvmfs.model_copy(update={"s3": storage}),
+        }
+        self.__dict__.update(sections)  # frozen for everybody else
+        for file in (self.tls.ca_file, *(section.ca_file for section in (s3, storage, self.vault))):
+            if file is not None and not file.is_file():
+                msg = f"ca_file: {file} is no file"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _protected(self) -> Self:
+        known = self.addresses
+        if strange := set(self.tls.allow_plaintext) - set(known):
+            msg = f"tls.allow_plaintext names {', '.join(sorted(strange))}; addresses are {', '.join(known)}"
+            raise ValueError(msg)
+        for name, host in self.in_plain_text.items():
+            if name not in self.tls.allow_plaintext:
+                msg = f"{name} leads to {host} in plain text: use TLS, or name it in tls.allow_plaintext"
+                raise ValueError(msg)
+        if weak := [name for name, url in known.items() if weakens_tls(url)]:
+            msg = f"{weak[0]} has options of TLS; there is tls.ca_file, and verification is always on"
+            raise ValueError(msg)
+        if len([parts for parts in addresses(known["broker_url"]) if parts.scheme == "amqps"]) > 1:
+            msg = "broker_url names several hosts with TLS: give one name that leads to all of them"
+            raise ValueError(msg)
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -246,7 +318,8 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as exc:
-        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in exc.errors(include_input=False)]
+        errors = exc.errors(include_input=False)
+        lines = [": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in errors]
         msg = "settings are not valid: " + "; ".join(lines)
         raise InvalidInput(msg) from None
     except ValueError as exc:  # TOML syntax, or JSON in a variable

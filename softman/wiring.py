@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
+from redis import Redis
+
 from softman.adapters.circuit import Circuit, GuardedStore, guarded
 from softman.adapters.clockwork import RedisClockwork
 from softman.adapters.pending import RedisPendingKeys
@@ -79,9 +81,7 @@ def take_credentials(settings: Settings) -> None:
 @cache
 def pending(settings: Settings) -> PendingKeys:
     """Changed keys and leases, in Redis."""
-    keys = RedisPendingKeys(
-        redis_client(settings.redis_url.get_secret_value()), lease_seconds=settings.sync.lease_seconds
-    )
+    keys = RedisPendingKeys(_redis(settings), lease_seconds=settings.sync.lease_seconds)
     # Not the leases it hands out: a holder tries to renew as often as it can.
     return guarded(keys, _circuit(settings, "Redis"))
 
@@ -89,14 +89,14 @@ def pending(settings: Settings) -> PendingKeys:
 @cache
 def records(settings: Settings) -> Records:
     """Progress and reports, in Redis."""
-    kept = RedisRecords(redis_client(settings.redis_url.get_secret_value()))
+    kept = RedisRecords(_redis(settings))
     return guarded(kept, _circuit(settings, "Redis"))
 
 
 @cache
 def clockwork(settings: Settings) -> Clockwork:
     """What beats share, in Redis."""
-    return RedisClockwork(redis_client(settings.redis_url.get_secret_value()))
+    return RedisClockwork(_redis(settings))
 
 
 def stratum0(settings: Settings) -> Stratum0:
@@ -123,9 +123,7 @@ def lifecycle(settings: Settings) -> Lifecycle:
 @cache
 def turn_states(settings: Settings) -> TurnStates:
     """What is remembered between turns, in Redis."""
-    states = RedisTurnStates(
-        redis_client(settings.redis_url.get_secret_value()), lease_seconds=settings.sync.lease_seconds
-    )
+    states = RedisTurnStates(_redis(settings), lease_seconds=settings.sync.lease_seconds)
     return guarded(states, _circuit(settings, "Redis"))
 
 
@@ -156,7 +154,7 @@ def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False
         pending=cast("PendingKeys", KeysOnly(keys)) if interactive else keys,
         records=records(settings),
         door=door,
-        open_reader=lambda name, public_key: _reader(settings.cvmfs.url, name, public_key, scratch(settings)),
+        open_reader=lambda name, public_key: _reader(settings, name, public_key, scratch(settings)),
         open_staging=lambda name: _staging(settings, name),
         limits=TurnLimits(
             slice=SliceLimits(objects=sync.slice_objects, bytes=sync.slice_bytes, seconds=sync.slice_seconds),
@@ -211,7 +209,7 @@ def public_key(settings: Settings, name: RepositoryName) -> bytes:
 
 def reader(settings: Settings, name: RepositoryName) -> RepositoryReader:
     """A verifying reader of a repository, with the public key from the vault; errors as for ``public_key``."""
-    return _reader(settings.cvmfs.url, name, public_key(settings, name))
+    return _reader(settings, name, public_key(settings, name))
 
 
 def storage(settings: Settings, url: str, name: str, lock_path: Path | None = None) -> StagedStore:
@@ -255,6 +253,10 @@ def _scratch_root(settings: Settings) -> Path:
     return settings.state_dir / "scratch"
 
 
+def _redis(settings: Settings) -> Redis:
+    return redis_client(settings.redis_url.get_secret_value(), settings.tls.ca_file)
+
+
 @cache
 def _vault(settings: Settings, role: Role) -> tuple[KeyVault, Registry]:
     session = VaultSession(settings.vault, role)
@@ -288,8 +290,11 @@ def _web_server(url: str) -> Circuit:
 
 
 @lru_cache(_READERS)
-def _reader(url: str, name: RepositoryName, public_key: bytes, work_dir: Path | None = None) -> RepositoryReader:
-    store = GuardedStore(HttpStore([f"{url.rstrip('/')}/{name}"]), _web_server(url))
+def _reader(
+    settings: Settings, name: RepositoryName, public_key: bytes, work_dir: Path | None = None
+) -> RepositoryReader:
+    url = settings.cvmfs.url
+    store = GuardedStore(HttpStore([f"{url.rstrip('/')}/{name}"], ca_file=settings.tls.ca_file), _web_server(url))
     return RepositoryReader(store, str(name), [public_key], now=_now, work_dir=work_dir)
 
 
@@ -332,7 +337,8 @@ def _storage_objects(settings: Settings, role: Role, bucket: str) -> S3Objects:
         msg = f"there is no credential for the storage s3://{bucket}: cvmfs.s3.{side}.access_key is empty"
         raise InvalidInput(msg)
     secret = credential.secret_key.get_secret_value()
-    access = S3Access(own.endpoint or settings.s3.endpoint, credential.access_key, secret, own.region)
+    endpoint = own.endpoint or settings.s3.endpoint
+    access = S3Access(endpoint, credential.access_key, secret, own.region, ca_file=own.ca_file)
     threads = settings.sync.fetch_threads + THREADS
     return S3Objects(access, bucket, public=own.public == "acl", connections=threads)
 

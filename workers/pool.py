@@ -94,6 +94,8 @@ def _take_credentials(**_: Any) -> None:
 def _set_up_logging(**_: Any) -> None:
     """Our logging instead of Celery's; ``-l`` has no effect, ``SOFTMAN_LOG_LEVEL`` has."""
     configure_logging(log_format=settings().log_format, level=settings().log_level)
+    for name, host in settings().in_plain_text.items():
+        _log.warning("plain text is allowed: whoever is on the way can read and change it", setting=name, host=host)
 
 
 @signals.task_prerun.connect(dispatch_uid="softman.bind_log_context")

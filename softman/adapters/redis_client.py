@@ -5,6 +5,10 @@ named ``softman:{<repository>}:<what>``. The braces are a hash tag: all keys of 
 cluster, so that scripts may use several of them.
 """
 
+import ssl
+from pathlib import Path
+from typing import Any
+
 import redis
 from redis import exceptions as vendor
 from redis.backoff import ExponentialWithJitterBackoff
@@ -13,6 +17,7 @@ from redis.retry import Retry
 from softman.adapters.errormap import Meaning, Table
 from softman.errors import Forbidden, InvalidInput, ServiceUnavailable
 from softman.names import RepositoryName
+from softman.transport import certificate_problem
 
 TIMEOUT_SECONDS = 5.0
 RETRIES = 3
@@ -24,6 +29,11 @@ _REFUSED = Meaning(Forbidden, "Redis refuses the credential")
 _PASSING = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
 _REFUSING = ("NOAUTH", "NOPERM", "WRONGPASS")
 _SCRIPT_REFUSED = "user executing the script"
+
+
+def _no_answer(exc: vendor.ConnectionError) -> Meaning:
+    problem = certificate_problem(exc)
+    return Meaning(ServiceUnavailable, problem) if problem else _NO_ANSWER
 
 
 def _response_error(exc: vendor.ResponseError) -> Meaning:
@@ -47,7 +57,7 @@ REDIS_TABLE: Table = {
     vendor.OutOfMemoryError: _NOT_NOW,
     vendor.ReadOnlyError: _NOT_NOW,
     vendor.TryAgainError: _NOT_NOW,
-    vendor.ConnectionError: _NO_ANSWER,
+    vendor.ConnectionError: _no_answer,
     vendor.TimeoutError: _NO_ANSWER,
     vendor.InvalidResponse: _NO_ANSWER,
     vendor.ResponseError: _response_error,
@@ -56,8 +66,12 @@ REDIS_TABLE: Table = {
 """Errors of redis-py, and of the server by the first word of its answer."""
 
 
-def redis_client(url: str) -> redis.Redis:
+def redis_client(url: str, ca_file: Path | None = None) -> redis.Redis:
     """A client that threads may share; it answers in bytes, and gives up after some 20 s at most.
+
+    Args:
+        url: ``redis://`` or, with TLS, ``rediss://``.
+        ca_file: the authorities for TLS; None for those of the system.
 
     What is sent again after a broken connection may have been carried out already: callers see to it that this is
     harmless.
@@ -68,6 +82,7 @@ def redis_client(url: str) -> redis.Redis:
     try:
         return redis.Redis.from_url(
             url,
+            **tls_options(url, ca_file),
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
             health_check_interval=HEALTH_SECONDS,
@@ -76,6 +91,14 @@ def redis_client(url: str) -> redis.Redis:
     except ValueError as exc:
         msg = "redis_url is no URL of a Redis server"
         raise InvalidInput(msg) from exc
+
+
+def tls_options(url: str, ca_file: Path | None) -> dict[str, Any]:
+    """Arguments of redis-py's connections for a URL: with TLS, certificate and name are verified."""
+    if not url.startswith("rediss:"):
+        return {}
+    authorities = {} if ca_file is None else {"ssl_ca_certs": str(ca_file)}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **authorities}
 
 
 def key_name(repository: RepositoryName, what: str) -> str:

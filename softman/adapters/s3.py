@@ -198,7 +198,7 @@ def reader_access(settings: S3Settings) -> S3Access:
     """The object store with the publishers' credential."""
     credential = settings.reader
     secret = credential.secret_key.get_secret_value()
-    return S3Access(settings.endpoint, credential.access_key, secret, settings.region)
+    return S3Access(settings.endpoint, credential.access_key, secret, settings.region, ca_file=settings.ca_file)
 
 
 def bucket_owner(client: "S3Client", bucket: str) -> str:

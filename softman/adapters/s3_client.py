@@ -1,6 +1,7 @@
 """What the S3 adapters share: how a client is built, and what the errors of botocore mean."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -12,6 +13,7 @@ from botocore.session import get_session
 
 from softman.adapters.errormap import Meaning, Table
 from softman.errors import Conflict, Forbidden, InvalidInput, NotFound, ServiceUnavailable
+from softman.transport import certificate_problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,12 +36,19 @@ class S3Access:
     region: str = "us-east-1"
     session: Credentials | None = None
     """Credentials that change, instead of the two keys (``s3_sessions``)."""
+    ca_file: Path | None = None
+    """The authorities for TLS; None for those of the system, or of ``AWS_CA_BUNDLE``."""
 
     def keys(self) -> ReadOnlyCredentials:
         """What to sign the next request with."""
         if self.session is not None:
             return self.session.get_frozen_credentials()
         return ReadOnlyCredentials(self.access_key, self.secret_key, None, None)
+
+    @property
+    def verify(self) -> Any:
+        """What botocore verifies with, whose stubs know no file: that, or None for its default, which verifies, too."""
+        return None if self.ca_file is None else str(self.ca_file)
 
     def __repr__(self) -> str:
         return f"S3Access({self.endpoint!r}, {self.access_key!r}, ***)"
@@ -69,7 +78,11 @@ def s3_client(access: S3Access, *, connections: int = 10) -> "S3Client":
     session = get_session()
     session.register_component("credential_provider", _Keys(access))
     client: S3Client = boto3.session.Session(botocore_session=session).client(
-        "s3", endpoint_url=access.endpoint, region_name=access.region, config=client_config(connections)
+        "s3",
+        endpoint_url=access.endpoint,
+        region_name=access.region,
+        verify=access.verify,
+        config=client_config(connections),
     )
     return client
 
@@ -98,6 +111,7 @@ def sns_client(access: S3Access) -> "SNSClient":
         region_name=access.region,
         aws_access_key_id=access.access_key,
         aws_secret_access_key=access.secret_key,
+        verify=access.verify,
         config=client_config(connections=1).merge(Config(signature_version="v4")),
     )
     if access.endpoint.startswith("http:"):
@@ -158,11 +172,18 @@ def is_passing(exc: Exception) -> bool:
 
 
 _NO_ANSWER = Meaning(ServiceUnavailable, "the object store does not answer")
+
+
+def _no_answer(exc: Exception) -> Meaning:
+    problem = certificate_problem(exc)
+    return Meaning(ServiceUnavailable, problem) if problem else _NO_ANSWER
+
+
 _CUT = Meaning(ServiceUnavailable, "the object store broke off its answer")
 
 S3_TABLE: Table = {
     boto.ClientError: _client_error,
-    boto.HTTPClientError: _NO_ANSWER,
+    boto.HTTPClientError: _no_answer,
     boto.ConnectionError: _NO_ANSWER,
     boto.IncompleteReadError: _CUT,
     boto.ResponseStreamingError: _CUT,

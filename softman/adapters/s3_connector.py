@@ -78,7 +78,7 @@ class S3Connector:
         """Connect with the connector's credential."""
         credential = settings.connector
         secret = credential.secret_key.get_secret_value()
-        access = S3Access(settings.endpoint, credential.access_key, secret, settings.region)
+        access = S3Access(settings.endpoint, credential.access_key, secret, settings.region, ca_file=settings.ca_file)
         topic = Topic(settings.topic, settings.push_endpoint.get_secret_value())
         return cls(access, topic, create_missing_users=settings.create_missing_users)
 

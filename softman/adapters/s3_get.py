@@ -36,8 +36,7 @@ class ObjectHttp:
         self._endpoint = access.endpoint.rstrip("/")
         self._base = quote("/" + self._endpoint.partition("://")[2].partition("/")[2], safe="/%").rstrip("/")
         self._signer = Signer(access)
-        # a private authority is configured as for boto3 (AWS_CA_BUNDLE)
-        self._authorities = get_cert_path(get_session().get_config_variable("ca_bundle") or True)
+        self._authorities = get_cert_path(access.verify or get_session().get_config_variable("ca_bundle") or True)
         self._idle: list[Handle] = []
         self._groups: list[Handles] = []
         self._connections = connections
@@ -91,7 +90,13 @@ class ObjectHttp:
             handle = self._idle.pop()
         except IndexError:
             handle = Handle(self._authorities)
-        answer = handle.perform(*self._request(path, more), limit)
+        try:
+            answer = handle.perform(*self._request(path, more), limit)
+        except pycurl.error as exc:
+            if exc.args[0] != pycurl.E_PEER_FAILED_VERIFICATION:
+                raise
+            reason = f"the certificate of {self._endpoint} is refused: {exc.args[1]}"  # libcurl does not name the host
+            raise pycurl.error(exc.args[0], reason) from exc
         self._idle.append(handle)  # one that raised is not used again
         if answer.status >= _ERRORS:
             raise answer_error(answer.status, b"".join(answer.pieces), "GetObject")
@@ -110,6 +115,8 @@ def _curl_error(exc: Exception) -> Meaning:
     code = exc.args[0] if exc.args else 0
     if code in _OUR_MISTAKES:
         return Meaning(InvalidInput, "the endpoint or its certificates cannot be used; look at the settings under s3")
+    if code == pycurl.E_PEER_FAILED_VERIFICATION:
+        return Meaning(ServiceUnavailable, str(exc.args[1]))
     if code == pycurl.E_PARTIAL_FILE:
         return Meaning(ServiceUnavailable, "the object store broke off its answer")
     return Meaning(ServiceUnavailable, "the object store does not answer")

@@ -38,8 +38,7 @@ class SignedHttp:
         self._endpoint = access.endpoint.rstrip("/")
         self._region = access.region
         self._access = access
-        # a private authority is configured as for boto3 (AWS_CA_BUNDLE)
-        verify = get_session().get_config_variable("ca_bundle") or True
+        verify = access.verify or get_session().get_config_variable("ca_bundle") or True
         self._http = URLLib3Session(
             verify=verify,
             timeout=(CONNECT_SECONDS, READ_SECONDS),  # type: ignore[arg-type]  # the stubs know one number only

@@ -57,6 +57,7 @@ class S3SessionBuckets:
             region_name=access.region,
             aws_access_key_id=access.access_key,
             aws_secret_access_key=access.secret_key,
+            verify=access.verify,
             # The object store says which time is too short.
             config=client_config(connections=1).merge(Config(parameter_validation=False)),
         )

@@ -8,6 +8,7 @@ from requests import exceptions as http_errors
 from softman.adapters.errormap import Meaning, Table
 from softman.errors import Conflict, Forbidden, InvalidInput, NotFound, PermanentError, ServiceUnavailable
 from softman.settings import VaultSettings
+from softman.transport import certificate_problem
 
 REQUEST_SECONDS = 15
 """How long one request may take to connect, and to be answered."""
@@ -37,8 +38,10 @@ def _bad_request(exc: vault_errors.InvalidRequest) -> Meaning:
 
 
 def _tls(exc: http_errors.SSLError) -> Meaning:
-    if "certificate verify failed" in str(exc).lower().replace("_", " "):
-        return Meaning(PermanentError, "Vault's certificate is not trusted; is SOFTMAN_VAULT__CA_FILE the right one?")
+    problem = certificate_problem(exc)
+    if problem:
+        advice = "Vault's certificate is not trusted; is SOFTMAN_VAULT__CA_FILE the right one?"
+        return Meaning(PermanentError, f"{advice} To be exact, {problem}")
     return _CUT_OFF
 
 

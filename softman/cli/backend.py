@@ -111,7 +111,7 @@ class ServiceBackend:
 
     def declare_queues(self) -> None:
         """Declare what is missing at the broker."""
-        with broker_errors(), self._app.connection_for_write() as connection:
+        with broker_errors(self._app), self._app.connection_for_write() as connection:
             declare_all(connection)
 
     def now(self) -> datetime:

@@ -61,8 +61,9 @@ def open_source(session: Session, repo: str, source: Source) -> Opened:
             msg = "--public-key belongs to --url; our own repositories' keys come from the vault"
             raise InvalidInput(msg)
         name = session.repository(repo)
-        url = session.backend.settings.cvmfs.url.rstrip("/")
-        return Opened(session.backend.reader(name), open_store(f"{url}/{name}"))
+        settings = session.backend.settings
+        url = settings.cvmfs.url.rstrip("/")
+        return Opened(session.backend.reader(name), open_store(f"{url}/{name}", settings.tls.ca_file))
     if not source.public_keys:
         msg = "--url needs --public-key: what is not verified is not shown"
         raise InvalidInput(msg)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import amqp.exceptions
 import celery
@@ -53,15 +54,20 @@ def client_settings(settings: Settings) -> dict[str, Any]:
 
 
 @contextmanager
-def broker_errors() -> Iterator[None]:
-    """Raise ``ServiceUnavailable`` for whatever keeps the broker from answering, ``Forbidden`` for a missing right."""
+def broker_errors(app: Celery[Any]) -> Iterator[None]:
+    """Raise ``ServiceUnavailable`` for whatever keeps the broker from answering, ``Forbidden`` for a missing right.
+
+    Args:
+        app: whose broker it is, for messages.
+    """
     try:
         yield
     except amqp.exceptions.AccessRefused as exc:
         msg = f"the message broker refuses: {exc.reply_text}"
         raise Forbidden(msg) from exc
     except _BROKER_ERRORS as exc:
-        msg = f"the message broker does not answer: {exc}"
+        where = urlsplit(str(app.conf.broker_url)).hostname or "localhost"
+        msg = f"the message broker at {where} does not answer: {exc}"
         raise ServiceUnavailable(msg) from exc
 
 
@@ -105,7 +111,7 @@ class TaskSender:
             options["ignore_result"] = True
         if queue is not None:
             options["queue"] = queue
-        with broker_errors():
+        with broker_errors(self._app):
             result = self._app.send_task(
                 spec.name, args=args, expires=expires, add_to_parent=False, confirm_timeout=CONFIRM_SECONDS, **options
             )
@@ -125,7 +131,7 @@ class TaskSender:
             self._app.signature(spec.name, args=(str(repository),), immutable=True, task_id=task_id)
             for spec, task_id in zip(PROVISIONING_CHAIN, ids, strict=True)
         ]
-        with broker_errors():
+        with broker_errors(self._app):
             celery.chain(*links, app=self._app).apply_async(add_to_parent=False)
         return ids
 
@@ -148,7 +154,7 @@ def bury(
     kept = dict(properties or {})
     headers = {**(kept.pop("headers", None) or {}), **dead_headers(reason)}
     raw = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else body
-    with broker_errors(), app.producer_pool.acquire(block=True) as producer:
+    with broker_errors(app), app.producer_pool.acquire(block=True) as producer:
         producer.publish(
             raw,
             exchange=topic(DEAD),

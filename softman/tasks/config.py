@@ -7,9 +7,11 @@ operator who lowers ``consumer_timeout`` below ``HARD_LIMIT`` gets tasks that ru
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery.signals import before_task_publish
 
+from softman.adapters.redis_client import tls_options
 from softman.settings import Settings
 from softman.tasks.catalogue import TASKS
 from softman.tasks.queues import task_queues
@@ -43,7 +45,18 @@ def _broker(settings: Settings) -> dict[str, Any]:
         # A channel that the broker closed (queue gone, consumer_timeout) is opened anew; the worker lives on.
         "broker_channel_error_retry": True,
         "broker_heartbeat": 30,
+        **_broker_tls(settings),
     }
+
+
+def _broker_tls(settings: Settings) -> dict[str, Any]:
+    """With ``amqps://`` certificate and name are verified; py-amqp by itself would do neither."""
+    parts = urlsplit(settings.broker_url.get_secret_value())
+    if parts.scheme != "amqps":
+        return {}
+    authorities = {} if settings.tls.ca_file is None else {"cafile": str(settings.tls.ca_file)}
+    context = {"check_hostname": True, **authorities}
+    return {"broker_use_ssl": {"context": context, "server_hostname": parts.hostname}}
 
 
 def _tasks() -> dict[str, Any]:
@@ -69,14 +82,17 @@ def _tasks() -> dict[str, Any]:
 
 
 def _results(settings: Settings) -> dict[str, Any]:
+    url = settings.redis_url.get_secret_value()
+    tls = tls_options(url, settings.tls.ca_file)
     return {
-        "result_backend": f"softman.tasks.results.ResultBackend+{settings.redis_url.get_secret_value()}",
+        "result_backend": f"softman.tasks.results.ResultBackend+{url}",
         "result_serializer": "json",
         "result_accept_content": ["json"],
         "result_expires": RESULT_SECONDS,
         "result_backend_transport_options": {"retry_policy": _RETRY_RESULT},
         "redis_socket_timeout": 10.0,
         "redis_socket_connect_timeout": 5.0,
+        **({"redis_backend_use_ssl": tls} if tls else {}),
     }
 
 

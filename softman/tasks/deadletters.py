@@ -54,13 +54,13 @@ class BrokerDeadLetters:
 
     def count(self) -> int:
         """See ``DeadLetters.count``."""
-        with broker_errors(), self._app.connection_for_read() as connection:
+        with broker_errors(self._app), self._app.connection_for_read() as connection:
             channel: Any = connection.default_channel
             return int(channel.queue_declare(DEAD, passive=True).message_count)
 
     def visit(self, decide: Callable[[DeadLetter], Fate]) -> None:
         """See ``DeadLetters.visit``."""
-        with broker_errors(), self._app.connection_for_write() as connection:
+        with broker_errors(self._app), self._app.connection_for_write() as connection:
             # Two channels: closing the reading one gives back what was not acknowledged.
             reading: Any = connection.channel()
             back = _WayBack(connection.channel())

@@ -23,12 +23,12 @@ def test_defaults_are_valid() -> None:
 
 def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "softman.toml"
-    file.write_text('domain = "file.example"\n[s3]\nendpoint = "http://file:1"\nregion = "of-the-file"\n')
+    file.write_text('domain = "file.example"\n[s3]\nendpoint = "https://file:1"\nregion = "of-the-file"\n')
     monkeypatch.setenv(CONFIG_VARIABLE, str(file))
-    monkeypatch.setenv("SOFTMAN_S3__ENDPOINT", "http://environment:2")
+    monkeypatch.setenv("SOFTMAN_S3__ENDPOINT", "https://environment:2")
     settings = load_settings()
     assert settings.domain == "file.example"
-    assert settings.s3.endpoint == "http://environment:2"
+    assert settings.s3.endpoint == "https://environment:2"
     assert settings.s3.region == "of-the-file"
 
 
@@ -78,7 +78,7 @@ def test_a_missing_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_secrets_are_masked_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOFTMAN_BROKER_URL", "amqp://user:hush-hush@host//")
+    monkeypatch.setenv("SOFTMAN_BROKER_URL", "amqps://user:hush-hush@host//")
     monkeypatch.setenv("SOFTMAN_VAULT__STRATUM0__SECRET_ID", "hush-hush")
     settings = load_settings()
     assert settings.vault.stratum0.secret_id == SecretStr("hush-hush")

@@ -24,11 +24,12 @@ __all__ = [
 ]
 
 
-def open_store(url: str) -> ReadableStore:
+def open_store(url: str, ca_file: Path | None = None) -> ReadableStore:
     """The store at ``url``, for reading.
 
     Args:
         url: ``file:///...``, ``http://...`` or ``https://...`` of the directory that holds ``.cvmfspublished``.
+        ca_file: the authorities for ``https``; None for those of the system.
 
     Raises:
         FormatError: another scheme, a file URL with a host, or a relative path.
@@ -37,7 +38,7 @@ def open_store(url: str) -> ReadableStore:
     if parts.scheme in {"http", "https"}:
         from softman.cvmfs.store.http import HttpStore  # noqa: PLC0415 - local storage needs no HTTP client
 
-        return HttpStore([url])
+        return HttpStore([url], ca_file=ca_file)
     path = Path(unquote(parts.path))
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not path.is_absolute():
         raise FormatError(f"not a repository's address: {url!r}; file:///..., http://... and https://... are")

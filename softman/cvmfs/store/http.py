@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -47,6 +48,7 @@ class HttpStore:
         connect_timeout: seconds for a connection to be made.
         read_timeout: seconds without a byte.
         attempts: requests to one server before the next is asked.
+        ca_file: the authorities for ``https``; None for those of the system. Certificates are always verified.
 
     Raises:
         FormatError: no address, or one that is not ``http`` or ``https`` with a host and without query or fragment.
@@ -59,6 +61,7 @@ class HttpStore:
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         attempts: int = ATTEMPTS,
+        ca_file: Path | None = None,
     ) -> None:
         if not urls:
             raise FormatError("no address given for a repository")
@@ -78,7 +81,7 @@ class HttpStore:
             raise_on_status=False,
             respect_retry_after_header=False,  # a server must not be able to hold us for hours
         )
-        self._pools = tuple(_pool(url) for url in self.urls)
+        self._pools = tuple(_pool(url, ca_file) for url in self.urls)
         self._first = 0
         self._guard = threading.Lock()
 
@@ -191,9 +194,10 @@ def _check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _pool(url: str) -> urllib3.PoolManager:
+def _pool(url: str, ca_file: Path | None) -> urllib3.PoolManager:
     parts = urlsplit(url)
+    options: dict[str, Any] = {"maxsize": _CONNECTIONS, "ca_certs": None if ca_file is None else str(ca_file)}
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(parts.hostname or ""):
-        return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", maxsize=_CONNECTIONS)
-    return urllib3.PoolManager(maxsize=_CONNECTIONS)
+        return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", **options)
+    return urllib3.PoolManager(**options)

@@ -15,7 +15,7 @@ from softman.tasks.client import client_app
 from softman.tasks.config import HARD_LIMIT, SOFT_LIMIT, celery_settings
 from softman.tasks.queues import DELIVERY_LIMIT, dead_queue, events_queue, task_queues
 
-SETTINGS = Settings(broker_url="amqp://u:hidden@broker//", redis_url="redis://:hidden@cache/0")
+SETTINGS = Settings(broker_url="amqps://u:hidden@broker//", redis_url="rediss://:hidden@cache/0")
 
 
 def test_only_json_is_spoken() -> None:
