@@ -59,7 +59,9 @@ class S3Settings(_Section):
     topic: str = "softman"
     """The one persistent topic that all buckets notify."""
     push_endpoint: SecretStr = SecretStr("")
-    """``amqp://user:password@host:port/vhost`` as the object store reaches RabbitMQ."""
+    """``amqps://user:password@host:port/vhost`` as the object store reaches RabbitMQ; ``amqp`` on its own host."""
+    push_ca_file: Path | None = None
+    """The authorities for it, on the hosts of the object store; None for those of their system."""
 
 
 class VaultCredential(_Section):

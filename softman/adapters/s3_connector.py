@@ -44,15 +44,19 @@ class Topic:
     name: str
     push_endpoint: str = field(repr=False)
     exchange: str = EXCHANGE
+    ca_location: str = ""
+    """With ``amqps``: the file of authorities on the hosts of the object store; empty for those of the system."""
 
     @property
     def attributes(self) -> dict[str, str]:
         """What RGW is told: persistent, so that no event is lost and no PUT waits while the broker is away."""
+        tls = {"verify-ssl": "true", "ca-location": self.ca_location} if self.push_endpoint.startswith("amqps:") else {}
         return {
             "push-endpoint": self.push_endpoint,
             "amqp-exchange": self.exchange,
             "amqp-ack-level": "broker",
             "persistent": "true",
+            **{name: value for name, value in tls.items() if value},
         }
 
 
@@ -79,7 +83,8 @@ class S3Connector:
         credential = settings.connector
         secret = credential.secret_key.get_secret_value()
         access = S3Access(settings.endpoint, credential.access_key, secret, settings.region, ca_file=settings.ca_file)
-        topic = Topic(settings.topic, settings.push_endpoint.get_secret_value())
+        endpoint, authorities = settings.push_endpoint.get_secret_value(), settings.push_ca_file
+        topic = Topic(settings.topic, endpoint, ca_location=str(authorities or ""))
         return cls(access, topic, create_missing_users=settings.create_missing_users)
 
     def ensure_bucket(self, bucket: str, owner: str) -> bool:

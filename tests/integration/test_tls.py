@@ -7,15 +7,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import pytest
+from kombu import Connection
 
 from softman.adapters.records import RedisRecords
 from softman.adapters.redis_client import redis_client
 from softman.adapters.registry import VaultRegistry
 from softman.adapters.s3 import S3Buckets
+from softman.adapters.s3_client import S3Access, s3_client
+from softman.adapters.s3_connector import S3Connector, Topic
 from softman.adapters.vault_layout import Role
 from softman.adapters.vault_session import VaultSession
 from softman.cvmfs.errors import ObjectMissing, StoreUnavailable
@@ -24,12 +27,14 @@ from softman.errors import NotFound, PermanentError, ServiceUnavailable
 from softman.names import RepositoryName
 from softman.settings import Settings, VaultSettings, load_settings
 from softman.standalone.ports import PortHold
-from softman.standalone.process import ProcessTable
+from softman.standalone.process import ProcessTable, wait_until
 from softman.standalone.rabbitmq import RabbitServer
 from softman.standalone.redis import RedisServer
 from softman.standalone.server import Place
 from softman.standalone.stack import Stack
+from softman.tasks.catalogue import EVENTS
 from softman.tasks.client import broker_errors, client_app
+from softman.tasks.queues import declare_all
 from tests.support.certificates import Authority
 from tests.support.tls_front import TlsFront
 
@@ -209,3 +214,31 @@ def test_without_an_authority_of_its_own_those_of_the_system_count(listeners: Li
     keys = listeners.settings(lambda name: f"localhost:{listeners.good[name]}", listeners.authority.file)
     with pytest.raises(PermanentError, match="certificate of localhost is refused"):
         _vault(keys.model_copy(update={"vault": VaultSettings(**{**keys.vault.model_dump(), "ca_file": None})}))
+
+
+def test_the_object_store_pushes_events_over_tls(listeners: Listeners, unique: str) -> None:
+    rabbit, stack = listeners.rabbit, listeners.stack
+    with Connection(rabbit.url) as connection:
+        declare_all(connection)
+        secret = urlsplit(rabbit.url_of("rgw"))
+        endpoint = f"amqps://{secret.username}:{secret.password}@localhost:{listeners.good['amqp']}"
+        topic = Topic("softman-tls", endpoint, ca_location=str(listeners.authority.file))
+        connector = S3Connector(_access(stack, "connector"), topic)
+        connector.ensure_bucket(unique, "alice")
+        assert connector.ensure_notification(unique) is True
+        assert connector.ensure_notification(unique) is False
+        client, channel = s3_client(_access(stack, "alice")), cast("Any", connection.channel())
+
+        def arrives() -> bool:  # a fresh topic sleeps up to 30 s, and 90 s after a start of RGW
+            client.put_object(Bucket=unique, Key="cvmfs/a", Body=b"x")
+            return channel.basic_get(EVENTS, no_ack=True) is not None
+
+        try:
+            wait_until(arrives, "an event has come over TLS", seconds=300)
+        finally:
+            connector.remove_notification(unique)
+
+
+def _access(stack: Stack, user: str) -> S3Access:
+    keys = stack.s3_credentials(user)
+    return S3Access(stack.s3_endpoint, keys.access_key, keys.secret_key)
