@@ -184,7 +184,7 @@ _CUT = Meaning(ServiceUnavailable, "the object store broke off its answer")
 S3_TABLE: Table = {
     boto.ClientError: _client_error,
     boto.HTTPClientError: _no_answer,
-    boto.ConnectionError: _NO_ANSWER,
+    boto.ConnectionError: _no_answer,
     boto.IncompleteReadError: _CUT,
     boto.ResponseStreamingError: _CUT,
     boto.ChecksumError: _CUT,
