@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _PLAIN = frozenset({"http", "amqp", "pyamqp", "redis"})
-_REFUSED = re.compile(r"certificate verify failed(?:: (.+?))?(?: \(_ssl|['\"]\)|$)")
+_REFUSED = re.compile(r"certificate verify failed(?:: (.+?))?(?: \(_ssl|['\"]\)|$)|(hostname '[^']+' doesn't match .+)")
 _HOST = re.compile(r"host='([^']+)'|connecting to ([^\s]+?)\.?(?:\s|$)|for (https://[^/\s]+)")
 
 
@@ -51,4 +51,5 @@ def certificate_problem(exc: BaseException) -> str:
         return ""
     host = _HOST.search(text)
     name = next(filter(None, host.groups()), "") if host else ""
-    return f"the certificate of {name or 'the server'} is refused: {found.group(1) or 'it cannot be verified'}"
+    cause = next(filter(None, found.groups()), "it cannot be verified")
+    return f"the certificate of {name or 'the server'} is refused: {cause}"

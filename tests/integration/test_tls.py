@@ -41,7 +41,7 @@ from tests.support.tls_front import TlsFront
 pytestmark = pytest.mark.stack
 NAME = RepositoryName("nobody", "example.org")
 CAUSES = {
-    "wrong name": "mismatch|no alternative certificate subject name|not valid for",
+    "wrong name": "mismatch|doesn't match|no alternative certificate subject name|not valid for",
     "expired": "has expired",
     "unknown authority": "unable to get local issuer certificate|self.signed certificate",
 }

@@ -116,6 +116,10 @@ def test_options_in_urls_are_found_in_any_of_several_addresses() -> None:
             "Pool(host='vault', port=1): (\"certificate verify failed: Hostname mismatch for 'v'. (_ssl.c:1)\")",
             "the certificate of vault is refused: Hostname mismatch for 'v'.",
         ),
+        (
+            "SSL validation failed for https://s3:1/bucket?acl hostname 's3' doesn't match 'other'",
+            "the certificate of https://s3:1 is refused: hostname 's3' doesn't match 'other'",
+        ),
         ("connection refused", ""),
     ],
 )
