@@ -11,7 +11,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -25,6 +25,8 @@ SPOOL_BYTES = 1024 * 1024
 """Bytes of an object in the making that wait in memory; more wait in a file."""
 _TRANSACTION = re.compile(r"[0-9a-f]{32}")
 _TEMPORARY = ".tmp-"
+_MOST_KNOWN = 50_000
+"""Names that an area remembers to have."""
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A publisher might leave a fifo: opening must not wait for it.
@@ -97,6 +99,9 @@ class DirectoryArea:
     def __init__(self, directory: Path) -> None:
         self.transaction = check_transaction_id(directory.name)
         self.directory = directory
+        self._kept: set[str] = set()
+        self._numbers = count()
+        self._temporary = f"{directory}/{_TEMPORARY}{secrets.token_hex(8)}-"
         with storage_errors():
             directory.mkdir(mode=0o770, exist_ok=True)
 
@@ -114,10 +119,10 @@ class DirectoryArea:
         Raises:
             StoreUnavailable: the staging area cannot be written now.
         """
-        path = f"{self.directory}/{name}"
-        if os.path.lexists(path):
+        kept, path = self._kept, f"{self.directory}/{name}"
+        if name in kept or (len(kept) >= _MOST_KNOWN and os.path.lexists(path)):
             return
-        temporary = f"{self.directory}/{_TEMPORARY}{secrets.token_hex(8)}"
+        temporary = f"{self._temporary}{next(self._numbers)}"
         with storage_errors():
             descriptor = os.open(temporary, _CREATE, 0o644)
             try:
@@ -130,6 +135,8 @@ class DirectoryArea:
             finally:
                 os.close(descriptor)
             os.rename(temporary, path)  # noqa: PTH104 - same
+        if len(kept) < _MOST_KNOWN:
+            kept.add(name)
 
     def discard(self) -> None:
         """See ``StagingArea.discard``."""

@@ -32,9 +32,9 @@ class FailingStore(LocalStore):
         self._step()
         super().put(name, data, durable=durable)
 
-    def promote(self, staged: Path, content: ContentHash, kind: ObjectKind) -> None:
+    def promote_at(self, directory: int, staged: str, content: ContentHash, kind: ObjectKind) -> None:
         self._step()
-        super().promote(staged, content, kind)
+        super().promote_at(directory, staged, content, kind)
 
     def delete(self, name: str) -> None:
         self._step()

@@ -51,6 +51,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A publisher might put a fifo or a link to something else in place of a staged file.
 _OPEN_STAGED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FILE_MODE = 0o666
+_NO_AREA = -1
 
 
 class LocalStore:
@@ -70,7 +71,11 @@ class LocalStore:
     def _file_mode(self) -> int:
         return _FILE_MODE & ~current_umask()  # once: it is read from a file, and thousands are promoted in a row
 
-    @property
+    @cached_property
+    def _device(self) -> int:
+        return self.staging_root.stat().st_dev
+
+    @cached_property
     def staging_root(self) -> Path:
         """Where temporary files lie, and the staging areas of transactions: the same file system as the objects."""
         return self.root / STAGING_DIRECTORY
@@ -119,30 +124,46 @@ class LocalStore:
                 fsync_directory(target.parent)
 
     def promote(self, staged: Path, content: ContentHash, kind: ObjectKind) -> None:
-        """See ``Store.promote``.
+        """See ``Store.promote``."""
+        base = self.staging_root if staged.is_relative_to(self.staging_root) else staged.parent
+        parts = staged.relative_to(base).parts
+        if not parts or ".." in parts:
+            raise ObjectMissing(f"not a staged file: {staged}")
+        with os_errors(str(staged)), _open_directory(base, parts[:-1]) as directory:
+            self.promote_at(directory, parts[-1], content, kind)
+
+    def promote_at(self, directory: int, staged: str, content: ContentHash, kind: ObjectKind) -> None:
+        """Promote a staged file of an open directory; thousands come in a row, so this is kept short.
 
         A file of our own user is renamed. One of somebody else is copied while it is hashed, since its owner may hold
         it open and change it after any check.
+
+        Raises:
+            ObjectMissing: there is no such plain file.
+            HashMismatch: it is not what it is named.
+            OSError: the operating system refuses.
         """
         name = content.object_path(kind)
-        target = self._path(name)
-        with os_errors(str(staged)), self._open_plain(staged) as (directory, source):
+        target = f"{self.root}/{name}"
+        source = _open_staged(staged, directory)
+        try:
             before = os.fstat(source)
             if not stat.S_ISREG(before.st_mode):
-                raise ObjectMissing(f"staged {staged.name} is not a plain file")
+                raise ObjectMissing(f"staged {staged} is not a plain file")
             if _is_stored(target, before.st_size) and self._has_hash(name, before.st_size, content):
                 return
-            if self._is_ours(before):
-                _compare(_hash(source, before.st_size, content), content, staged)
-                os.fchmod(source, self._file_mode)
-                os.rename(staged.name, target, src_dir_fd=directory)
-                if target.lstat().st_ino != before.st_ino:
-                    target.unlink()
-                    raise HashMismatch(f"staged {staged.name} was exchanged while it was promoted")
+            if not self._is_ours(before):
+                self._copy(source, before.st_size, content, target, staged)
                 return
-            with self._temporary(target) as (descriptor, temporary):
-                _compare(_hash(source, before.st_size, content, copy_to=descriptor), content, staged)
-                temporary.rename(target)
+            _compare(_hash(source, before.st_size, content), content, staged)
+            if stat.S_IMODE(before.st_mode) != self._file_mode:
+                os.fchmod(source, self._file_mode)
+            os.rename(staged, target, src_dir_fd=directory)
+            if os.lstat(target).st_ino != before.st_ino:
+                os.unlink(target)  # noqa: PTH108 - as fast as the rest
+                raise HashMismatch(f"staged {staged} was exchanged while it was promoted")
+        finally:
+            os.close(source)
 
     def is_stored(self, content: ContentHash, kind: ObjectKind, *, size: int | None = None) -> bool:
         """See ``Store.is_stored``.
@@ -151,14 +172,22 @@ class LocalStore:
         unknown size are hashed, and count as new then: each of them is hashed once after a start at most.
         """
         name = content.object_path(kind)
+        try:  # no context manager: this is asked for every object of a sync
+            status = os.lstat(f"{self.root}/{name}")
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            with os_errors(name):
+                raise exc from None
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        if size is not None:
+            return status.st_size == size
+        if status.st_mtime > boot_time():
+            return True
         try:
             with os_errors(name):
-                status = self._path(name).lstat()
-                if not stat.S_ISREG(status.st_mode):
-                    return False
-                if size is not None:
-                    return status.st_size == size
-                return status.st_mtime > boot_time() or self._has_hash(name, status.st_size, content)
+                return self._has_hash(name, status.st_size, content)
         except ObjectMissing:
             return False
 
@@ -211,18 +240,19 @@ class LocalStore:
 
     def promote_staged(self, transaction: str, objects: Iterable[tuple[ContentHash, ObjectKind]]) -> None:
         """See ``StagedStore.promote_staged``."""
-        area = self.staging_root / check_transaction_id(transaction)
-        staged = []
-        for content, kind in dict.fromkeys(objects):
-            path = area / staged_name(content, kind)
-            with os_errors(f"staged {path.name}"):
-                is_staged = path.exists()
-            if is_staged:
-                staged.append((path, content, kind))
-            elif not self.is_stored(content, kind):
-                raise ObjectMissing(f"object {path.name} is neither staged nor stored")
-        for path, content, kind in staged:
-            self.promote(path, content, kind)
+        wanted = [(staged_name(*each), *each) for each in dict.fromkeys(objects)]
+        with ExitStack() as opened, os_errors(f"staged objects of {transaction}"):
+            area = _NO_AREA
+            with suppress(ObjectMissing):  # an earlier attempt may have promoted all of it
+                area = opened.enter_context(_open_directory(self.staging_root, [check_transaction_id(transaction)]))
+            staged = []
+            for name, content, kind in wanted:
+                if area != _NO_AREA and _is_there(name, area):
+                    staged.append((name, content, kind))
+                elif not self.is_stored(content, kind):
+                    raise ObjectMissing(f"object {name} is neither staged nor stored")
+            for name, content, kind in staged:
+                self.promote_at(area, name, content, kind)
 
     def discard_staged(self, transaction: str) -> None:
         """See ``StagedStore.discard_staged``."""
@@ -274,8 +304,12 @@ class LocalStore:
 
     def _is_ours(self, status: os.stat_result) -> bool:
         """Whether nobody else can change the file once it is renamed."""
-        same_device = status.st_dev == self.staging_root.stat().st_dev
-        return same_device and status.st_uid == os.geteuid() and status.st_nlink == 1
+        return status.st_dev == self._device and status.st_uid == os.geteuid() and status.st_nlink == 1
+
+    def _copy(self, source: int, size: int, content: ContentHash, target: str, staged: str) -> None:
+        with self._temporary(Path(target)) as (descriptor, temporary):
+            _compare(_hash(source, size, content, copy_to=descriptor), content, staged)
+            temporary.rename(target)
 
     @contextmanager
     def _temporary(self, target: Path) -> Iterator[tuple[int, Path]]:
@@ -291,25 +325,6 @@ class LocalStore:
             raise
         finally:
             os.close(descriptor)
-
-    @contextmanager
-    def _open_plain(self, staged: Path) -> Iterator[tuple[int, int]]:
-        """Descriptors of the staged file's directory and of the file; no link on the way below txn is followed."""
-        base = self.staging_root if staged.is_relative_to(self.staging_root) else staged.parent
-        parts = staged.relative_to(base).parts
-        if not parts or ".." in parts:
-            raise ObjectMissing(f"not a staged file: {staged}")
-        with ExitStack() as opened:
-            try:
-                directory = open_at(opened, str(base), _OPEN_DIRECTORY, None)
-                for part in parts[:-1]:
-                    directory = open_at(opened, part, _OPEN_DIRECTORY, directory)
-                source = open_at(opened, parts[-1], _OPEN_STAGED, directory)
-            except OSError as error:
-                if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}:
-                    raise ObjectMissing(f"staged {staged.name} is not a plain file") from error
-                raise
-            yield directory, source
 
 
 class _File:
@@ -336,17 +351,52 @@ def _hash(source: int, size: int, like: ContentHash, *, copy_to: int | None = No
     return hasher.finish()
 
 
-def _compare(found: ContentHash, expected: ContentHash, staged: Path) -> None:
+def _compare(found: ContentHash, expected: ContentHash, staged: str) -> None:
     if found != expected:
-        raise HashMismatch(f"staged {staged.name} has the hash {found}, not {expected}")
+        raise HashMismatch(f"staged {staged} has the hash {found}, not {expected}")
 
 
-def _is_stored(target: Path, size: int) -> bool:
+def _is_stored(target: str, size: int) -> bool:
     """Whether the object is there in full; it then counts as new again for a collector that goes by age."""
     try:
-        if target.lstat().st_size != size:
+        if os.lstat(target).st_size != size:
             return False
         os.utime(target)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def _open_directory(base: Path, parts: Iterable[str]) -> Iterator[int]:
+    """A descriptor of a directory below ``base``; no link on the way is followed."""
+    with ExitStack() as opened:
+        try:
+            directory = open_at(opened, str(base), _OPEN_DIRECTORY, None)
+            for part in parts:
+                directory = open_at(opened, part, _OPEN_DIRECTORY, directory)
+        except OSError as exc:
+            raise _not_plain(base.name, exc) from exc
+        yield directory
+
+
+def _open_staged(name: str, directory: int) -> int:
+    try:
+        return os.open(name, _OPEN_STAGED, dir_fd=directory)
+    except OSError as exc:
+        raise _not_plain(name, exc) from exc
+
+
+def _not_plain(name: str, error: OSError) -> Exception:
+    """What to raise for ``error``: a publisher may have put anything in place of a directory or a file."""
+    if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENOENT}:
+        return ObjectMissing(f"staged {name} is not a plain file")
+    return error
+
+
+def _is_there(name: str, directory: int) -> bool:
+    try:
+        os.lstat(name, dir_fd=directory)
     except FileNotFoundError:
         return False
     return True
