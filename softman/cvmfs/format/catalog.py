@@ -64,6 +64,9 @@ def sqlite_errors() -> Iterator[None]:
         raise FormatError(f"the catalog cannot be read: {exc}") from exc
 
 
+_AT = "WHERE md5path_1=? AND md5path_2=?"
+
+
 class CatalogReader:
     """One catalog, read only.
 
@@ -75,8 +78,8 @@ class CatalogReader:
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
-        self._db.text_factory = bytes
+        self._connection = connection
+        connection.text_factory = bytes
         self.properties = self._read_properties()
         mtimens = "mtimens" if self.properties.schema_revision >= _REVISION_MTIMENS else "NULL"
         xattr = "xattr" if self.properties.schema_revision >= _REVISION_XATTR else "NULL"
@@ -84,6 +87,11 @@ class CatalogReader:
             f"SELECT md5path_1, md5path_2, parent_1, parent_2, hardlinks, hash, size, mode, mtime, {mtimens}, flags, "  # noqa: S608 - two constants
             f"name, symlink, uid, gid, {xattr} FROM catalog "
         )
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        """What statements are executed on."""
+        return self._connection
 
     @property
     def root_path(self) -> bytes:
@@ -97,7 +105,7 @@ class CatalogReader:
             FormatError: the row breaks the format.
         """
         with sqlite_errors():
-            row = self._db.execute(self._select + "WHERE md5path_1=? AND md5path_2=?", path_hash(path)).fetchone()
+            row = self._connection.execute(self._select + _AT, path_hash(path)).fetchone()
         return None if row is None else self.entry_of(row, path.rpartition(b"/")[0] if path else None)
 
     def listdir(self, path: bytes, order: Order = Order.NAME) -> Iterator[Entry]:

@@ -30,6 +30,8 @@ ON CONFLICT (md5path_1, md5path_2) DO UPDATE SET
 """
 _ADD_LINKS = "UPDATE catalog SET hardlinks = hardlinks + ? WHERE md5path_1=? AND md5path_2=?"
 _MOUNT = "INSERT OR REPLACE INTO nested_catalogs (path, sha1, size) VALUES (CAST(? AS TEXT), ?, ?)"
+_MOST_WAITING = 512
+_MOST_ABSENT = 4096
 _ROW_GAPS = 0.25
 _FREE_PAGES = 0.20
 
@@ -46,6 +48,8 @@ class CatalogWriter(CatalogReader):
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        self._waiting: dict[bytes, tuple[Row, Entry]] = {}
+        self._absent: set[bytes] = set()
         super().__init__(connection)
         if self.properties.schema_revision != SCHEMA_REVISION:
             raise FormatError(
@@ -65,9 +69,26 @@ class CatalogWriter(CatalogReader):
         """Whether anything was written at all."""
 
     @property
+    def _db(self) -> sqlite3.Connection:
+        """The connection, when all is in it. Whoever asks may change rows by it, so nothing is known to be absent."""
+        self._enter()
+        self._absent.clear()
+        return self._connection
+
+    @property
     def connection(self) -> sqlite3.Connection:
-        """The connection that was handed in."""
+        """The connection that was handed in; to be asked for each time, since rows wait to be entered together."""
         return self._db
+
+    def lookup(self, path: bytes) -> Entry | None:
+        """See ``CatalogReader.lookup``; what waits to be entered is there."""
+        if path in self._absent:
+            return None
+        waiting = self._waiting.get(path)
+        entry = super().lookup(path) if waiting is None else waiting[1]
+        if entry is None and len(self._absent) < _MOST_ABSENT:
+            self._absent.add(path)  # it is looked up again before it is put
+        return entry
 
     @property
     def counters(self) -> CatalogCounters:
@@ -214,8 +235,17 @@ class CatalogWriter(CatalogReader):
         key, parent = path_hash(entry.path), parent_hash(entry.path)
         linkcount = old.linkcount if old is not None and old.is_dir and entry.is_dir else entry.linkcount
         columns = columns_of(entry)
+        row = (*key, *parent, entry.hardlink_group << 32 | linkcount, *columns)
+        if old is None and not (entry.is_dir or entry.chunks):
+            self._absent.discard(entry.path)
+            self._waiting[entry.path] = row, entry
+            if len(self._waiting) >= _MOST_WAITING:
+                self._enter()
+            self._own += Counters.of(entry)
+            self._changed(fingerprint(entry, columns))
+            return
         with sqlite_errors():
-            self._db.execute(_UPSERT, (*key, *parent, entry.hardlink_group << 32 | linkcount, *columns))
+            self._db.execute(_UPSERT, row)
             if entry.chunks or (old is not None and old.chunks):
                 self._put_chunks(entry)
             self._count_subdirectory(entry.path, int(entry.is_dir) - int(old is not None and old.is_dir))
@@ -225,6 +255,14 @@ class CatalogWriter(CatalogReader):
             self._own -= Counters.of(old)
             difference -= fingerprint(old)
         self._changed(difference)
+
+    def _enter(self) -> None:
+        """Enter the rows that wait: a statement for each would have to wait for Python's lock after each."""
+        if self._waiting:
+            rows = [row for row, _ in self._waiting.values()]
+            self._waiting.clear()
+            with sqlite_errors():
+                self._connection.executemany(_UPSERT, rows)
 
     def _changed(self, difference: int) -> None:
         self.changes = (self.changes + difference) % (1 << FINGERPRINT_BITS)

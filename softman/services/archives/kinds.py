@@ -26,6 +26,7 @@ SUFFIXES: Final = {
     ".tar.zst": ArchiveKind.ZSTD,
 }
 """The suffixes of archives. None is the end of another, so their order does not matter."""
+_ANY = tuple(SUFFIXES)
 _NO_NAMES = frozenset({"", ".", ".."})
 
 
@@ -52,6 +53,8 @@ def unpacked_key(key: str) -> str:
 
 
 def _split(key: str) -> tuple[str, ArchiveKind] | None:
+    if not key.endswith(_ANY):  # asked several times for every object
+        return None
     for suffix, kind in SUFFIXES.items():
         if key.endswith(suffix):
             bare = key.removesuffix(suffix)

@@ -9,10 +9,11 @@ import pytest
 
 from softman.cvmfs.check import catalog_problems
 from softman.cvmfs.errors import FormatError
+from softman.cvmfs.format.catalog_rows import INSERT_ROW
 from softman.cvmfs.format.catalog_writer import CatalogWriter, create_catalog, root_entry
 from softman.cvmfs.format.counters import Counters
 from softman.cvmfs.format.entry import Chunk, Entry, Flag
-from softman.cvmfs.format.hashes import hash_bytes
+from softman.cvmfs.format.hashes import hash_bytes, path_hash
 
 
 @pytest.fixture
@@ -78,11 +79,10 @@ def test_the_empty_root_catalog_is_that_of_the_stock_tools(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_names_are_text_whatever_their_bytes(writer: CatalogWriter, connection: sqlite3.Connection) -> None:
+def test_names_are_text_whatever_their_bytes(writer: CatalogWriter) -> None:
     writer.put(file(b"/\xe9\xff"))
-    assert connection.execute("SELECT typeof(name), typeof(symlink) FROM catalog WHERE mode=33188").fetchall() == [
-        (b"text", b"text")
-    ]
+    sql = "SELECT typeof(name), typeof(symlink) FROM catalog WHERE mode=33188"
+    assert writer.connection.execute(sql).fetchall() == [(b"text", b"text")]
     assert [entry.path for entry in writer.listdir(b"")] == [b"/\xe9\xff"]
 
 
@@ -178,3 +178,42 @@ def test_older_schema_revisions_are_not_written(writer: CatalogWriter, connectio
     connection.execute("UPDATE properties SET value=6 WHERE key='schema_revision'")
     with pytest.raises(FormatError, match="revision 6"):
         CatalogWriter(connection)
+
+
+def test_rows_that_wait_to_be_entered_are_there_for_everybody(
+    writer: CatalogWriter, connection: sqlite3.Connection
+) -> None:
+    assert writer.lookup(b"/a") is None
+    writer.put(file(b"/a"))
+    assert writer.lookup(b"/a") == file(b"/a")
+    assert connection.execute("SELECT count(*) FROM catalog").fetchone() == (1,)  # or nothing waits here
+    assert [entry.name for entry in writer.listdir(b"")] == [b"a"]
+    writer.put(file(b"/b"))
+    writer.put(file(b"/b", b"other"))
+    assert writer.lookup(b"/b") == file(b"/b", b"other")
+    writer.put(file(b"/c"))
+    writer.delete(file(b"/c"))
+    assert writer.lookup(b"/c") is None
+    writer.put(file(b"/d"))
+    assert writer.connection.execute("SELECT count(*) FROM catalog").fetchone() == (4,)
+    finish(writer)
+    assert list(catalog_problems(writer)) == []
+
+
+def test_a_row_that_came_by_the_connection_is_found_though_it_was_absent(writer: CatalogWriter) -> None:
+    assert writer.lookup(b"/a") is None
+    writer.put(file(b"/a"))
+    writer.put(file(b"/b"))
+    writer.delete(file(b"/b"))
+    assert writer.lookup(b"/b") is None
+    row = list(writer.connection.execute("SELECT * FROM catalog WHERE name = CAST(? AS TEXT)", (b"a",)).fetchone())
+    row[:2], row[11] = path_hash(b"/b"), b"b"
+    writer.connection.execute(INSERT_ROW, row)
+    assert writer.lookup(b"/b") is not None
+
+
+def test_many_rows_are_entered_without_being_asked_for(writer: CatalogWriter, connection: sqlite3.Connection) -> None:
+    for number in range(2000):
+        writer.put(file(b"/%d" % number))
+    (entered,) = connection.execute("SELECT count(*) FROM catalog").fetchone()
+    assert 1000 < entered < 2000
