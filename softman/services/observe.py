@@ -31,6 +31,10 @@ Admit = Callable[[Target, BucketObject], Refusal | None]
 """Asked before content is read: whether it may be published there."""
 
 
+def nothing() -> None:
+    """There is nothing to check."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gone:
     """The bucket has no such object now."""
@@ -76,6 +80,7 @@ class Observer:
         admit: whether something may be published.
         archives: what an archive may hold.
         scratch: a directory for temporary files.
+        check: called for each piece of content; what it raises ends the look.
     """
 
     def __init__(
@@ -88,7 +93,9 @@ class Observer:
         admit: Admit,
         archives: ArchiveLimits,
         scratch: Path,
+        check: Callable[[], None] = nothing,
     ) -> None:
+        self._check = check
         self._buckets = buckets
         self._bucket = bucket
         self._staging = staging
@@ -164,15 +171,22 @@ class Observer:
         kind = archive_kind_of(target.key)
         assert kind is not None  # noqa: S101 - the mapping made it an archive for that
         try:
-            tree = stage_archive(body.chunks(), kind, self._staging, self._archives, scratch=self._scratch)
+            tree = stage_archive(
+                self._checked(body.chunks()), kind, self._staging, self._archives, scratch=self._scratch
+            )
         except ArchiveRefused as exc:
             return Refusal(target.key, str(exc), body.info.etag)
         return Seen(target, body.info, self._rules.mode(target, body.info), tree)
 
+    def _checked(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._check()
+            yield chunk
+
     def _file(self, target: Target, body: ObjectBody) -> Seen:
         head = bytearray()
         with _large_ones if body.info.size > _LARGE else nullcontext():
-            stored = self._staging.write_file(_with_head(body.chunks(), head))
+            stored = self._staging.write_file(_with_head(self._checked(body.chunks()), head))
         if stored.size != body.info.size:
             msg = f"{target.key} broke off after {stored.size} of {body.info.size} bytes"
             raise ServiceUnavailable(msg)

@@ -229,6 +229,7 @@ class SliceMaker:
             admit=gate.admit,
             archives=settings.archives,
             scratch=settings.scratch,
+            check=keeper.check,
         )
         with (
             ThreadPoolExecutor(settings.threads, thread_name_prefix="fetch") as executor,

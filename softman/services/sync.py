@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from softman.cvmfs.format.entry import Entry
-from softman.errors import Forbidden, NotFound, PermanentError, SoftmanError, TransientError
+from softman.errors import Busy, Forbidden, NotFound, PermanentError, SoftmanError, TransientError
 from softman.log import get_logger
 from softman.model import MAX_REPAIRS, BucketObject, Refusal
 from softman.services.allowance import Allowance
@@ -233,10 +233,10 @@ class Slice:
         self._weight -= work.outcome.weight
         try:
             result = work.outcome.result()
+        except (Busy, Forbidden, NotFound):
+            raise  # not one object's fault
         except TransientError as exc:
             self._fail(work, exc)
-        except (Forbidden, NotFound):
-            raise  # not one object's fault
         except PermanentError as exc:
             self._tally.refuse(Refusal(work.keys[0], str(exc)))
         else:

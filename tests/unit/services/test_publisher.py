@@ -1,13 +1,17 @@
 """Turns on a real repository: what the bucket says is what it shows, and what happens when things break."""
 
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
+from softman.adapters.memory import MemoryBody
 from softman.cvmfs.format.keys import GatewayKey
 from softman.errors import Busy, CandidateRefused, Conflict, Forbidden, NotFound, ServiceUnavailable
 from softman.model import Base, CommitAnswer, CommitRequest
 from softman.names import RepositoryName
+from softman.services.keeper import LeaseKeeper
 from softman.services.mapping import SOURCE_XATTR
 from softman.services.proof import signed
 from softman.services.sync import SliceLimits
@@ -129,6 +133,33 @@ def test_pending_keys_survive_a_failure(world: World, alice: RepositoryName) -> 
     world.door.before = lambda _request: None
     world.publisher.publish_changes(alice)
     assert world.shown(alice) == {"/a": b"a"}
+
+
+def test_whoever_shall_stop_does_not_read_a_huge_object_to_its_end(
+    world: World, alice: RepositoryName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag, pieces = threading.Event(), 100
+    read: list[int] = []
+
+    def chunks(_: MemoryBody) -> Iterator[bytes]:
+        for number in range(pieces):
+            read.append(number)
+            if number == 2:
+                flag.set()
+            yield bytes(64 * 1024)
+
+    monkeypatch.setattr(LeaseKeeper, "stopping", flag)
+    monkeypatch.setattr("softman.services.keeper.GRACE_SECONDS", 0.0)
+    world.buckets.put("alice", "cvmfs/huge", bytes(64 * 1024 * pieces))
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryBody, "chunks", chunks)
+        with pytest.raises(Busy, match="worker stops"):
+            world.sync(alice, "cvmfs/huge")
+    assert len(read) < pieces
+    assert world.pending.count(alice) == 1
+    flag.clear()
+    world.sync(alice)
+    assert "/huge" in world.shown(alice)
 
 
 def test_a_lost_answer_is_not_a_lost_commit(world: World, alice: RepositoryName) -> None:
