@@ -4,6 +4,7 @@ What holds connections is built once per process and settings. Nothing connects 
 building need no running service.
 """
 
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
@@ -65,6 +66,12 @@ from softman.services.turns import KeysOnly, Turns
 from softman.settings import S3Credential, Settings
 
 _READERS = 256
+_SWITCH_SECONDS = 0.0005
+"""How long a thread of a publisher computes before it gives way, ten times less than Python's own choice.
+
+Threads that read from the network need Python's lock for every line of headers. Beside one that computes, a GET took
+0.7 ms, and takes 0.2.
+"""
 """Repositories whose readers, with their connections, a process keeps."""
 
 
@@ -143,7 +150,11 @@ def turns(settings: Settings, door: CommitDoor, *, interactive: bool) -> Turns:
 
 
 def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False) -> Publisher:
-    """What publishers do, with their role in the vault and their read-only credential for buckets."""
+    """What publishers do, with their role in the vault and their read-only credential for buckets.
+
+    Threads of this process give way to each other sooner from now on.
+    """
+    sys.setswitchinterval(_SWITCH_SECONDS)
     vault, registry = _vault(settings, Role.PUBLISHER)
     keys = pending(settings)
     sync = settings.sync

@@ -32,7 +32,7 @@ class Signer:
         self._host = f"{parts.hostname}{port}" if ":" not in (parts.hostname or "") else f"[{parts.hostname}]{port}"
         self._access = access
         self._clock = clock
-        self._known = ("", "", b"")
+        self._known: tuple[str, str, hmac.HMAC] | None = None
 
     def headers(self, path: str, query: str = "") -> list[str]:
         """The headers that sign a GET; others may be added, which are not signed.
@@ -50,7 +50,9 @@ class Signer:
             f"{signed}\n{_EMPTY}"
         )
         text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        signature = hmac.digest(self._key(now[:8], keys.secret_key or ""), text.encode(), "sha256").hex()
+        keyed = self._keyed(now[:8], keys.secret_key or "")
+        keyed.update(text.encode())  # unlike hmac.digest it keeps Python's lock, which others would take meanwhile
+        signature = keyed.hexdigest()
         credential = f"{keys.access_key}/{scope}"
         return [
             f"Host: {self._host}",
@@ -60,11 +62,11 @@ class Signer:
             f"Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature={signature}",
         ]
 
-    def _key(self, day: str, secret: str) -> bytes:
-        known_day, known_secret, key = self._known
-        if (known_day, known_secret) != (day, secret):
+    def _keyed(self, day: str, secret: str) -> hmac.HMAC:
+        known = self._known
+        if known is None or known[:2] != (day, secret):
             key = f"AWS4{secret}".encode()
             for part in (day, self._access.region, "s3", "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._known = (day, secret, key)
-        return key
+            known = self._known = (day, secret, hmac.new(key, digestmod="sha256"))
+        return known[2].copy()
