@@ -48,8 +48,8 @@ class S3Buckets:
 
     Args:
         access: the object store and the reader's credential.
-        threads: how many threads read at once, and how many objects ``read_small`` does; the connection pool has room
-            for them.
+        threads: how many threads read at once, for which the connection pool has room; each ``read_small`` reads
+            half as many objects at once.
         page: keys of a listing page, for tests.
         part: bytes of the parts in which large objects are read, for tests.
     """
@@ -57,7 +57,7 @@ class S3Buckets:
     def __init__(self, access: S3Access, *, threads: int = 8, page: int = PAGE, part: int = PART) -> None:
         self._client: S3Client = s3_client(access, connections=threads)
         self._http = SignedHttp(access, connections=threads)
-        self._objects = ObjectHttp(access, connections=threads)
+        self._objects = ObjectHttp(access, connections=max(2, threads // 2))
         self._page_size = page
         self._part = part
 

@@ -29,7 +29,7 @@ class Looking:
     Args:
         observer: looks.
         executor: where objects are read one by one.
-        small: where many are; two threads do.
+        small: where many are, in a few threads.
     """
 
     def __init__(self, observer: Observer, executor: Executor, small: Executor) -> None:
