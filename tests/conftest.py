@@ -87,6 +87,7 @@ _STACKS = {
     "tests/integration/test_demo.py": "own",
     "tests/integration/test_generated.py": "site",
     "tests/integration/test_main_job.py": "site",
+    "tests/integration/test_notifications.py": "site",
     "tests/integration/test_outages.py": "site",
     "tests/integration/test_owner_view.py": "site",
     "tests/integration/test_releases.py": "site",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from softman.adapters.registry import VaultRegistry
@@ -24,6 +25,7 @@ from softman.model import Base, CommitAnswer, CommitRequest, Quotas, RegistryRec
 from softman.names import RepositoryName
 from softman.services.proof import signed
 from softman.settings import Settings
+from softman.standalone.processes import WORKERS
 from softman.tasks.client import CeleryCommitDoor, client_app
 from tests.support.site import SECONDS, Site
 from tests.support.writing import Workshop, add, staged_catalog
@@ -369,3 +371,36 @@ def test_the_object_store_gives_nothing_away(publisher: Publisher, site: Site) -
         with pytest.raises(client.exceptions.ClientError, match=r"AccessDenied|MethodNotAllowed"):
             write()
     assert site.stack.settings("publisher").s3.connector.access_key == ""
+
+
+def test_no_process_has_a_secret_of_another_or_shows_one(site: Site) -> None:
+    """Whoever takes one over finds what it needs itself, and nobody sees a secret in a list of processes."""
+    stack = site.stack
+    secrets = {
+        stack.s3_credentials("connector").secret_key: {"connector"},
+        stack.s3_credentials("reader").secret_key: {"publisher", "bulk"},
+        stack.vault_role("stratum0")[1]: {"stratum0", "commit"},
+        stack.vault_role("publisher")[1]: {"publisher", "bulk"},
+        stack.push_endpoint: {"connector"},
+    }
+    found: dict[str, set[str]] = {secret: set() for secret in secrets}
+    for name in stack.processes.names():
+        identity = stack.processes.identity(name)
+        if not name.startswith(WORKERS) or identity is None:
+            continue
+        main = psutil.Process(identity.pid)
+        for process in (main, *main.children(recursive=True)):
+            variables = " ".join(process.environ().values())
+            for secret in secrets:
+                if secret in variables:
+                    found[secret].add(name.removeprefix(WORKERS))
+    assert list(found.values()) == list(secrets.values())
+    command_lines = " ".join(word for process in psutil.process_iter() for word in _command_line(process))
+    assert [secret for secret in secrets if secret in command_lines] == []
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended
+        return []
