@@ -155,12 +155,17 @@ def _follow_up(repository: RepositoryName, turn: Turn) -> str | None:
 
 
 def _unfinished_links(repository: RepositoryName) -> set[Link]:
-    """Links that are recorded and not done. Nothing recorded (Redis was flushed) means nothing is known to be open."""
+    """Links that are not known to be done: they stopped, or Redis lost what was recorded.
+
+    What stratum 0 did is recorded anew: only repositories that are through with that are reconciled.
+    """
     try:
-        links = wiring.records(settings()).links(repository)
+        states = {progress.link: progress.state for progress in wiring.records(settings()).links(repository)}
     except SoftmanError:
         return set()
-    return {progress.link for progress in links if progress.state is not LinkState.DONE}
+    for link in {Link.CREATE_REPOSITORY, Link.PUBLISH_KEYS} - states.keys():
+        set_link(repository, link, LinkState.DONE, "done before")
+    return {link for link in Link if states.get(link) is not LinkState.DONE}
 
 
 def _end_first_sync(repository: RepositoryName, turn: Turn) -> None:

@@ -178,7 +178,8 @@ def test_reconciliation_of_nothing_asks_for_nothing(monkeypatch: pytest.MonkeyPa
 def test_reconciliation_connects_the_bucket_and_compares(
     monkeypatch: pytest.MonkeyPatch, sent: Any, records: MemoryRecords
 ) -> None:
-    records.set_link(NAME, LinkProgress(Link.FIRST_SYNC, LinkState.DONE, 1.0))
+    for link in Link:
+        records.set_link(NAME, LinkProgress(link, LinkState.DONE, 1.0))
     _use(monkeypatch, Service(Turn(revision=2, again=True)))
     publisher.reconcile_repository(NAME)
     assert [task[0] for task in sent.tasks] == [CONNECT_BUCKET, PUBLISH_CHANGES]
@@ -192,6 +193,21 @@ def test_reconciliation_redoes_links_that_stopped(
     _use(monkeypatch, Service(Turn()))
     publisher.reconcile_repository(NAME)
     assert [task[0] for task in sent.tasks] == [ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC]
+
+
+def test_reconciliation_restores_the_links_that_a_flush_took(
+    monkeypatch: pytest.MonkeyPatch, sent: Any, records: MemoryRecords
+) -> None:
+    records.set_link(NAME, LinkProgress(Link.CONNECT_BUCKET, LinkState.DONE, 1.0, "bucket alice connected"))
+    _use(monkeypatch, Service(Turn()))
+    publisher.reconcile_repository(NAME)
+    assert [task[0] for task in sent.tasks] == [ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC]
+    found = {progress.link: (progress.state, progress.detail) for progress in records.links(NAME)}
+    assert found == {
+        Link.CREATE_REPOSITORY: (LinkState.DONE, "done before"),
+        Link.PUBLISH_KEYS: (LinkState.DONE, "done before"),
+        Link.CONNECT_BUCKET: (LinkState.DONE, "bucket alice connected"),
+    }
 
 
 def test_reconciliation_works_without_redis(monkeypatch: pytest.MonkeyPatch, sent: Any, records: MemoryRecords) -> None:
