@@ -24,6 +24,7 @@ from softman.cvmfs.errors import CvmfsError
 from softman.log import configure_logging
 from softman.standalone.process import wait_until
 from softman.standalone.processes import WORKERS
+from softman.standalone.signals import signals_interrupt
 from softman.standalone.stack import Options, Stack
 from softman.tasks.catalogue import EVENTS
 from tests.support.chaos.scene import Scene, Target, borrowed
@@ -134,7 +135,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=50_000)
     arguments = parser.parse_args()
     configure_logging(level="ERROR")  # standard output is for figures
-    with Stack.start(workers=True, options=Options(flower=False)) as stack:
+    with signals_interrupt(), Stack.start(workers=True, options=Options(flower=False)) as stack:
         site = Site(stack)
         site.wake_topic()
         scene = borrowed(site, 1)

@@ -18,6 +18,7 @@ from softman.cli.output import Output
 from softman.cvmfs.errors import PathError
 from softman.cvmfs.snapshot import Snapshot
 from softman.log import configure_logging
+from softman.standalone.signals import signals_interrupt
 from softman.standalone.stack import Stack
 
 _LONGEST = 60.0
@@ -74,7 +75,7 @@ def main() -> None:
     servers, all_of_it = [], []
     for number in range(arguments.starts):
         started = time.monotonic()
-        with Stack.start() as stack:
+        with signals_interrupt(), Stack.start() as stack:
             servers.append(time.monotonic() - started)
             with Canary(stack) as canary:
                 if number == arguments.starts - 1:

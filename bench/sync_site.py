@@ -13,6 +13,7 @@ from softman.names import Kind, RepositoryName
 from softman.services.publisher import Publisher
 from softman.services.stratum0 import Stratum0
 from softman.settings import Settings
+from softman.standalone.signals import signals_interrupt
 from softman.standalone.stack import Options, Stack
 
 USER = "bench"
@@ -65,7 +66,7 @@ class BenchSite:
 def site() -> Iterator[BenchSite]:
     """Start a stack of its own, and remove it in the end."""
     configure_logging(level="WARNING")  # standard output is for figures
-    with Stack.start(options=Options(users=(USER,))) as stack:
+    with signals_interrupt(), Stack.start(options=Options(users=(USER,))) as stack:
         settings = stack.settings()
         stratum0 = wiring.stratum0(settings)
         yield BenchSite(stack, settings, stratum0, wiring.publisher(settings, Door(stratum0)))

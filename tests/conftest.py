@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from softman.standalone.packages import install_command, missing_packages
+from softman.standalone.signals import interrupt
 from softman.standalone.stack import Stack
 from tests.support.site import Site
 
@@ -123,6 +125,11 @@ class _Sharing(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Share tests out as above, whatever ``--dist`` says."""
     return _Sharing(config, log)
+
+
+def pytest_configure() -> None:
+    """A run that is ended by SIGTERM takes down what it started, as one that is ended by Ctrl-C does."""
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,10 +4,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -19,6 +16,7 @@ from softman.errors import Busy, NotFound
 from softman.log import configure_logging
 from softman.standalone.packages import ensure_packages
 from softman.standalone.record import prepare_directory
+from softman.standalone.signals import signals_interrupt
 from softman.standalone.stack import Options, Stack
 
 
@@ -35,7 +33,7 @@ def demo(session: Session, keep: bool, install: bool) -> None:
     configure_logging(level="WARNING")  # the story asks the services in this process, whose log is none of the output
     narrator = Narrator(session.output)
     ensure_packages(install=install)
-    with _signals_interrupt():
+    with signals_interrupt():
         # Known before anything runs: an interruption at any moment finds what to stop.
         directory = _fresh_demo_directory() if keep else prepare_directory(None)
         stack = None
@@ -129,18 +127,3 @@ def _fresh_demo_directory() -> Path:
         raise Busy(msg)
     former.stop(purge=True)
     return directory
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let a polite request to end (SIGTERM, SIGHUP) do what Ctrl-C does, so that nothing is left running."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -43,6 +43,9 @@ def test_keys_that_come_while_all_agrees_do_not_wait_for_the_end(
     listed, shown_at = world.buckets.list_objects, {}
 
     def listing(bucket: str, prefix: str, after: str = "") -> Iterator[BucketObject]:
+        if threading.current_thread() is not threading.main_thread():  # the one that counts ahead
+            yield from listed(bucket, prefix, after)
+            return
         for item in listed(bucket, prefix, after):
             if item.key == "cvmfs/05":
                 world.buckets.put("alice", "cvmfs/new", b"new")
