@@ -1,5 +1,6 @@
 """Values that cross layers: registry records, objects, scopes, changes and reports. All frozen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -298,6 +299,8 @@ class RepositoryStatus:
     """What it holds; None when nobody asked, or it cannot be read."""
     backlog: Backlog | None = None
     """What is to be published yet; None when nobody asked."""
+    whitelist_expires: float | None = None
+    """Unix time at which clients refuse the repository, unless its whitelist is signed anew; None as for ``usage``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +336,25 @@ class CommitAnswer:
     committed: bool
     current: Base
     reason: str = ""
+    key_replaced: bool = False
+    """The request is signed with the former gateway key: sign it with the present one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Something that stratum 0 was asked for, and what came of it. Without secrets."""
+
+    action: str
+    outcome: str
+    repository: str = ""
+    requested_by: str = ""
+    """Who asked, as far as the sender says."""
+    origin: str = ""
+    """From which process and host."""
+    task: str = ""
+    """The id of the task."""
+    detail: str = ""
+    more: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

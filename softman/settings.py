@@ -190,6 +190,16 @@ class CvmfsSettings(_Section):
     ttl: int = Field(default=60, ge=1)
     """Seconds after which stock clients look for a new revision (decision 19)."""
     whitelist_days: int = Field(default=30, ge=1, le=365)
+    whitelist_alarm_days: float = Field(default=7.0, gt=0)
+    """With less left it is an alarm when a whitelist cannot be signed anew."""
+    master_key: Literal["repository", "domain", "offline"] = "repository"
+    """Of new repositories: a master key each, one for all of the domain, or one that softman does not have."""
+    master_public_keys: tuple[Path, ...] = ()
+    """Files with the public halves of master keys that are offline, the one to use first; others are accepted, too."""
+    rotation_lead_seconds: float = Field(default=120.0, ge=0)
+    """Between allowing a new key and using it: longer than proxies keep a whitelist and workers a key."""
+    rotation_grace_hours: float = Field(default=24.0, ge=0)
+    """So long a certificate that was replaced stays allowed, for mirrors that are behind."""
     staging_hours: float = Field(default=24.0, gt=0)
     """Staged objects older than this are swept."""
 

@@ -13,10 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 from redis import Redis
 
+from softman.adapters.audit import AuditFiles
 from softman.adapters.circuit import Circuit, GuardedStore, guarded
 from softman.adapters.clockwork import RedisClockwork
 from softman.adapters.pending import RedisPendingKeys
 from softman.adapters.ports import (
+    AuditLog,
     BucketConnector,
     BucketReader,
     Clockwork,
@@ -58,11 +60,14 @@ from softman.services.configuration import as_folder
 from softman.services.connector import Connector
 from softman.services.lifecycle import Lifecycle
 from softman.services.mapping import SiteRules
+from softman.services.material import KeyMaterial, MasterKind, owned_public_keys
 from softman.services.publisher import Publisher, TurnLimits
+from softman.services.rotation import Rotations, RotationTimes
 from softman.services.status import Status
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
 from softman.services.turns import KeysOnly, Turns
+from softman.services.whitelists import Whitelists, WhitelistTimes
 from softman.settings import S3Credential, Settings
 
 _READERS = 256
@@ -111,14 +116,54 @@ def stratum0(settings: Settings) -> Stratum0:
     vault, registry = _vault(settings, Role.STRATUM0)
     return Stratum0(
         vault=vault,
+        material=_material(settings),
+        whitelists=whitelists(settings),
         registry=registry,
         open_repository=lambda name, keys: _repository(settings, name, keys),
         domain=settings.domain,
         ttl=settings.cvmfs.ttl,
         whitelist_days=settings.cvmfs.whitelist_days,
         staging_age=timedelta(hours=settings.cvmfs.staging_hours),
-        clock=_now,
         links_anywhere=settings.sync.links_anywhere,
+    )
+
+
+def whitelists(settings: Settings) -> Whitelists:
+    """What keeps whitelists signed, with the role of stratum 0."""
+    _, registry = _vault(settings, Role.STRATUM0)
+    return Whitelists(
+        _material(settings),
+        registry,
+        lambda name, keys: _repository(settings, name, keys),
+        WhitelistTimes(settings.cvmfs.whitelist_days, timedelta(days=settings.cvmfs.whitelist_alarm_days)),
+        _now,
+    )
+
+
+def rotations(settings: Settings) -> Rotations:
+    """What replaces keys, with the role of stratum 0."""
+    _, registry = _vault(settings, Role.STRATUM0)
+    return Rotations(
+        _material(settings),
+        whitelists(settings),
+        registry,
+        lambda name, keys: _repository(settings, name, keys),
+        hand_over=stratum0(settings).hand_over,
+        times=RotationTimes(
+            timedelta(seconds=settings.cvmfs.rotation_lead_seconds),
+            timedelta(hours=settings.cvmfs.rotation_grace_hours),
+        ),
+        clock=_now,
+    )
+
+
+def _material(settings: Settings) -> KeyMaterial:
+    vault, _ = _vault(settings, Role.STRATUM0)
+    return KeyMaterial(
+        vault,
+        kind=MasterKind(settings.cvmfs.master_key),
+        offline_keys=lambda: tuple(path.read_bytes() for path in settings.cvmfs.master_public_keys),
+        clock=_now,
     )
 
 
@@ -165,7 +210,7 @@ def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False
         pending=cast("PendingKeys", KeysOnly(keys)) if interactive else keys,
         records=records(settings),
         door=door,
-        open_reader=lambda name, public_key: _reader(settings, name, public_key, scratch(settings)),
+        open_reader=lambda name, public_keys: _reader(settings, name, public_keys, scratch(settings)),
         open_staging=lambda name: _staging(settings, name),
         limits=TurnLimits(
             slice=SliceLimits(objects=sync.slice_objects, bytes=sync.slice_bytes, seconds=sync.slice_seconds),
@@ -201,8 +246,13 @@ def status(settings: Settings) -> Status:
     )
 
 
-def public_key(settings: Settings, name: RepositoryName) -> bytes:
-    """The public key of a repository's master key, PEM: what clients mount it with.
+def audit_log(settings: Settings) -> AuditLog:
+    """The audit log of this host's stratum 0."""
+    return AuditFiles(settings.state_dir / "audit", _now)
+
+
+def public_keys(settings: Settings, name: RepositoryName) -> tuple[bytes, ...]:
+    """The public keys, PEM, that clients mount a repository with: the one in use, and the next once it is announced.
 
     Raises:
         NotFound: there is no such repository, or it has no keys yet.
@@ -215,12 +265,12 @@ def public_key(settings: Settings, name: RepositoryName) -> bytes:
         state = "there is no repository" if record is None else "no keys are published yet for"
         msg = f"{state} {name}"
         raise NotFound(msg)
-    return keys["publicKey"].encode()
+    return owned_public_keys(keys)
 
 
 def reader(settings: Settings, name: RepositoryName) -> RepositoryReader:
-    """A verifying reader of a repository, with the public key from the vault; errors as for ``public_key``."""
-    return _reader(settings, name, public_key(settings, name))
+    """A verifying reader of a repository, with the public keys from the vault; errors as for ``public_keys``."""
+    return _reader(settings, name, public_keys(settings, name))
 
 
 def storage(settings: Settings, url: str, name: str, lock_path: Path | None = None) -> StagedStore:
@@ -302,11 +352,11 @@ def _web_server(url: str) -> Circuit:
 
 @lru_cache(_READERS)
 def _reader(
-    settings: Settings, name: RepositoryName, public_key: bytes, work_dir: Path | None = None
+    settings: Settings, name: RepositoryName, public_keys: tuple[bytes, ...], work_dir: Path | None = None
 ) -> RepositoryReader:
     url = settings.cvmfs.url
     store = GuardedStore(HttpStore([f"{url.rstrip('/')}/{name}"], ca_file=settings.tls.ca_file), _web_server(url))
-    return RepositoryReader(store, str(name), [public_key], now=_now, work_dir=work_dir)
+    return RepositoryReader(store, str(name), public_keys, now=_now, work_dir=work_dir)
 
 
 def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) -> Repository:

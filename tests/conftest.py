@@ -73,6 +73,7 @@ def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 _STACKS = {
     "tests/chaos/": "site",
     "tests/compat/": "stack",
+    "tests/compat/test_keys.py": "",
     "tests/compat/test_service.py": "site",
     "tests/contract/": "stack",
     "tests/contract/vault/": "",
@@ -88,6 +89,7 @@ _STACKS = {
     "tests/integration/test_clients.py": "site",
     "tests/integration/test_demo.py": "own",
     "tests/integration/test_generated.py": "site",
+    "tests/integration/test_keys.py": "site",
     "tests/integration/test_main_job.py": "site",
     "tests/integration/test_notifications.py": "site",
     "tests/integration/test_outages.py": "site",

@@ -10,6 +10,7 @@ from softman.errors import PermanentError
 from softman.log import bind_context, get_logger
 from softman.tasks.catalogue import COMMIT, COMMIT_REVISION
 from softman.tasks.payloads import commit_answer_to_json, commit_request_from_json, refusal_to_json
+from workers.auditing import audited
 from workers.base import settings, task
 from workers.pool import WorkerApp
 
@@ -22,7 +23,10 @@ def commit(request: dict[str, Any]) -> dict[str, Any]:
     try:
         wish = commit_request_from_json(request)
         bind_context(repository=wish.repository, transaction=wish.transaction)
-        answer = wiring.stratum0(settings()).commit(wish)
+        with audited("commit", wish.repository, transaction=wish.transaction, key=wish.key_id) as outcome:
+            answer = wiring.stratum0(settings()).commit(wish)
+            outcome.outcome, outcome.detail = "done" if answer.committed else "conflict", answer.reason
+            outcome.more |= {"revision": answer.current.revision, "root_hash": answer.current.root_hash}
     except PermanentError as exc:
         _log.warning("candidate is refused", code=exc.code, error=str(exc))
         return refusal_to_json(exc)

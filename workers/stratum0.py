@@ -3,11 +3,15 @@
 import time
 from typing import Any
 
+from celery import current_task
+
 from softman import wiring
-from softman.errors import SoftmanError
+from softman.errors import InvalidInput, SoftmanError, TransientError
 from softman.log import get_logger
 from softman.model import Link, LinkProgress, LinkState
 from softman.names import Kind, RepositoryName
+from softman.services.rotation import Rotatable
+from softman.services.whitelists import Unsigned
 from softman.tasks.catalogue import (
     CREATE_REPOSITORY,
     LOCK,
@@ -16,11 +20,13 @@ from softman.tasks.catalogue import (
     REPORT_DEAD_LETTERS,
     RESIGN,
     RESUME_PROVISIONING,
+    ROTATE,
     STRATUM0,
     SWEEP_STAGING,
     UNLOCK,
 )
 from softman.tasks.deadletters import BrokerDeadLetters
+from workers.auditing import Outcome, audited, record, requester
 from workers.base import sender, set_link, settings, task, worker_application
 from workers.pool import WorkerApp
 
@@ -44,32 +50,78 @@ def provision(owner: str, subject: str, kind: Kind = Kind.PERSONAL, group: str |
     Returns:
         ``repository`` and ``chain``, the ids of the tasks of the links.
     """
-    record = wiring.stratum0(settings()).request(owner, subject, kind, group)
+    label = owner if group is None else group
+    with audited("provision", label, owner=owner, subject=subject, kind=kind.value) as outcome:
+        record = wiring.stratum0(settings()).request(owner, subject, kind, group)
+        outcome.detail = str(record.repository)
     return {"repository": str(record.repository), "chain": _start_chain(record.repository)}
 
 
 @task(CREATE_REPOSITORY, link=Link.CREATE_REPOSITORY, chained=True, retries=30, keep_result=True)
 def create_repository(repository: RepositoryName) -> str:
     """Keys, certificate, whitelist, empty root catalog, signed revision 1."""
-    return wiring.stratum0(settings()).create_repository(repository)
+    with audited("create repository", repository) as outcome:
+        outcome.detail = wiring.stratum0(settings()).create_repository(repository)
+    return outcome.detail
 
 
 @task(PUBLISH_KEYS, link=Link.PUBLISH_KEYS, chained=True, retries=30, keep_result=True)
 def publish_keys(repository: RepositoryName) -> str:
     """The owner's keys into the owner's part of the vault."""
-    return wiring.stratum0(settings()).publish_keys(repository)
+    with audited("publish keys", repository) as outcome:
+        outcome.detail = wiring.stratum0(settings()).publish_keys(repository)
+    return outcome.detail
 
 
 @task(LOCK, retries=3, keep_result=True)
 def lock(repository: RepositoryName) -> str:
     """Stop commits of a repository."""
-    return wiring.lifecycle(settings()).lock(repository)
+    with audited("lock", repository) as outcome:
+        outcome.detail = wiring.lifecycle(settings()).lock(repository)
+    return outcome.detail
 
 
 @task(UNLOCK, retries=3, keep_result=True)
 def unlock(repository: RepositoryName) -> str:
     """Let commits of a repository go on."""
-    return wiring.lifecycle(settings()).unlock(repository)
+    with audited("unlock", repository) as outcome:
+        outcome.detail = wiring.lifecycle(settings()).unlock(repository)
+    return outcome.detail
+
+
+@task(ROTATE, retries=30, keep_result=True)
+def rotate(
+    repository: RepositoryName, what: str, rotation: str = "", switch: bool = False, revoke: bool = False
+) -> str:
+    """Replace a key; what needs time goes on by itself.
+
+    Args:
+        repository: whose.
+        what: see ``Rotatable``.
+        rotation: its id; that of the task when empty, which is the same when the task runs again.
+        switch: with a master key: sign with the one that was announced.
+        revoke: with a certificate: allow the old one no longer.
+    """
+    rotation = rotation or str(current_task.request.id)
+    with audited(f"rotate {what}", repository, rotation=rotation) as outcome:
+        if what not in set(Rotatable):
+            msg = f"there is no {what[:80]!r} to replace; there are {', '.join(Rotatable)}"
+            raise InvalidInput(msg)
+        rotations = wiring.rotations(settings())
+        if what == Rotatable.GATEWAY_KEY:
+            done = rotations.gateway_key(repository, rotation)
+        elif what == Rotatable.CERTIFICATE:
+            done = rotations.certificate(repository, rotation, revoke=revoke)
+        else:
+            done = rotations.master_key(repository, rotation, switch=switch)
+        outcome.detail = done.message
+        if done.again_in is not None:
+            outcome.outcome = "begun"
+    if done.again_in is not None:
+        sender().send(
+            ROTATE, str(repository), what, rotation, switch, revoke, countdown=done.again_in, requested_by=requester()
+        )
+    return done.message
 
 
 @task(RESUME_PROVISIONING, retries=0, dead_letter=False)
@@ -83,8 +135,14 @@ def resume_provisioning() -> None:
 
 @task(RESIGN)
 def resign() -> None:
-    """Sign whitelists anew well before they expire."""
-    _log.info("whitelists are signed", count=wiring.stratum0(settings()).resign_whitelists())
+    """Sign whitelists anew well before they expire. What cannot be signed is told: as an alarm when it is urgent."""
+    done, failed = wiring.whitelists(settings()).sign_all()
+    _log.info("whitelists are signed", count=done)
+    for each in failed:
+        _report(each)
+    again = next((each.error for each in failed if isinstance(each.error, TransientError)), None)
+    if again is not None:
+        raise again
 
 
 @task(SWEEP_STAGING, retries=3)
@@ -99,6 +157,16 @@ def report_dead_letters() -> None:
     count = BrokerDeadLetters(worker_application()).count()
     if count:
         _log.error("dead letters wait for somebody to look: softman dead list", count=count)
+
+
+def _report(unsigned: Unsigned) -> None:
+    expires = "already, or it is not valid" if unsigned.expires is None else f"{unsigned.expires:%F %H:%M} UTC"
+    fields = {"repository": str(unsigned.repository), "expires": expires, "error": str(unsigned.error)}
+    if unsigned.alarm:
+        _log.error("whitelist expires soon and cannot be signed", **fields)
+        record("sign whitelist", unsigned.repository, Outcome("failed", str(unsigned.error), {"expires": expires}))
+    else:
+        _log.warning("whitelist cannot be signed", **fields)
 
 
 def stopped(links: list[LinkProgress], now: float) -> bool:
@@ -119,7 +187,7 @@ def _links(name: RepositoryName) -> list[LinkProgress]:
 def _start_chain(name: RepositoryName) -> list[str]:
     for link in Link:
         set_link(name, link, LinkState.WAITING)
-    return sender().send_provisioning_chain(name)
+    return sender().send_provisioning_chain(name, requested_by=requester())
 
 
 app = WorkerApp(STRATUM0)

@@ -157,7 +157,12 @@ class MemoryKeyVault:
             raise Forbidden(msg)
         return self._vault.read(_owners(owner_path(owner, repository)))[0]
 
-    def read_public_keys(self, repository: RepositoryName) -> dict[str, str] | None:
+    def read_public_keys(
+        self,
+        repository: RepositoryName,
+        *,
+        fresh: bool = False,  # noqa: ARG002 - always is
+    ) -> dict[str, str] | None:
         """See ``KeyVault``."""
         return self._vault.read(_own(public_path(repository)))[0]
 

@@ -6,9 +6,11 @@ Adapters translate vendor exceptions: a method raises ``ServiceUnavailable`` whe
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from datetime import datetime
+from typing import Any, Final, Protocol
 
 from softman.model import (
+    AuditEvent,
     Backlog,
     BucketObject,
     CommitAnswer,
@@ -141,7 +143,7 @@ class KeyVault(Protocol):
     ) -> dict[str, str] | None:
         """What ``write_owner_keys`` stored, or None."""
 
-    def read_public_keys(self, repository: RepositoryName) -> dict[str, str] | None:
+    def read_public_keys(self, repository: RepositoryName, *, fresh: bool = False) -> dict[str, str] | None:
         """What of that is public, or None. Every role may ask; for the rest only stratum 0 and publishers."""
 
 
@@ -304,6 +306,20 @@ class DeadLetters(Protocol):
             InvalidInput: a letter shall go back whose queue is not known.
             ServiceUnavailable: the broker does not answer; those decided on before are done.
         """
+
+
+class AuditLog(Protocol):
+    """Who asked for what, when, and what came of it: lines are added, never changed. On stratum 0 (decision 13)."""
+
+    def record(self, event: AuditEvent) -> None:
+        """Add a line.
+
+        Raises:
+            ServiceUnavailable: it cannot be written.
+        """
+
+    def events(self, since: datetime | None = None) -> Iterator[dict[str, Any]]:
+        """What was recorded, oldest first, from ``since`` on."""
 
 
 class Clockwork(Protocol):

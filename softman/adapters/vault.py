@@ -106,9 +106,9 @@ class VaultKeys:
         path = owner_path(owner, repository)
         return self._read(self._mount, path, f"the owner's keys of {repository}", fresh=fresh)
 
-    def read_public_keys(self, repository: RepositoryName) -> dict[str, str] | None:
+    def read_public_keys(self, repository: RepositoryName, *, fresh: bool = False) -> dict[str, str] | None:
         """See ``KeyVault``."""
-        return self._read(self._own_mount, public_path(repository), f"the public key of {repository}")
+        return self._read(self._own_mount, public_path(repository), f"the public key of {repository}", fresh=fresh)
 
     def _create(self, path: str, values: dict[str, str], what: str) -> dict[str, str]:
         """Store values in our own mount where there is nothing; what is stored then."""

@@ -23,7 +23,7 @@ REPOSITORIES = "repositories"
 _SIGNING = "signing"
 _MASTERS = "signing-masters"
 _PUBLIC = "public"
-PUBLIC_KEYS = ("publicKey", "certificateKey")
+PUBLIC_KEYS = ("publicKey", "certificateKey", "nextPublicKey")
 """Which of the owner's keys are no secret."""
 _T = TypeVar("_T")
 

@@ -2,18 +2,22 @@
 
 from datetime import UTC, datetime
 from functools import cached_property
+from platform import node
 from typing import Any, Protocol
 
 from celery import Celery
 
 from softman import wiring
+from softman.adapters.ports import AuditLog
 from softman.cli.places import running_stack
-from softman.cli.sender import Request, send
+from softman.cli.sender import Request, local_user, send
 from softman.cvmfs.reader import RepositoryReader
 from softman.errors import NotFound
+from softman.model import AuditEvent
 from softman.names import RepositoryName
 from softman.services.deadletters import DeadLetterOffice
 from softman.services.status import Status
+from softman.services.whitelists import Whitelists
 from softman.settings import Settings, configured, load_settings
 from softman.tasks.catalogue import TaskSpec
 from softman.tasks.client import broker_errors, client_app
@@ -34,8 +38,17 @@ class Backend(Protocol):
     def reader(self, repository: RepositoryName) -> RepositoryReader:
         """The verifying reader of a repository of ours, with the public key from the vault."""
 
-    def public_key(self, repository: RepositoryName) -> bytes:
-        """The public key that clients mount a repository of ours with, PEM."""
+    def public_keys(self, repository: RepositoryName) -> tuple[bytes, ...]:
+        """The public keys, PEM, that clients mount a repository of ours with: in use, and to come."""
+
+    def whitelists(self) -> Whitelists:
+        """What exports and imports whitelists; on the host of stratum 0."""
+
+    def audit_log(self) -> AuditLog:
+        """The audit log; on the host of stratum 0."""
+
+    def audit(self, action: str, repository: RepositoryName, detail: str) -> None:
+        """Record what this command did."""
 
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""
@@ -93,9 +106,22 @@ class ServiceBackend:
         """The verifying reader of a repository of ours, with the public key from the vault."""
         return wiring.reader(self.settings, repository)
 
-    def public_key(self, repository: RepositoryName) -> bytes:
-        """The public key that clients mount a repository of ours with, PEM."""
-        return wiring.public_key(self.settings, repository)
+    def public_keys(self, repository: RepositoryName) -> tuple[bytes, ...]:
+        """The public keys, PEM, that clients mount a repository of ours with: in use, and to come."""
+        return wiring.public_keys(self.settings, repository)
+
+    def whitelists(self) -> Whitelists:
+        """What exports and imports whitelists; on the host of stratum 0."""
+        return wiring.whitelists(self.settings)
+
+    def audit_log(self) -> AuditLog:
+        """The audit log; on the host of stratum 0."""
+        return wiring.audit_log(self.settings)
+
+    def audit(self, action: str, repository: RepositoryName, detail: str) -> None:
+        """Record what this command did."""
+        event = AuditEvent(action, "done", str(repository), requested_by=local_user(), origin=node(), detail=detail)
+        self.audit_log().record(event)
 
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         """Ask the workers for something."""

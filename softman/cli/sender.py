@@ -1,5 +1,6 @@
 """Asking workers for something: tasks are sent by name and their answers read; no task code is imported."""
 
+import getpass
 from typing import Any
 
 from celery import Celery
@@ -66,4 +67,13 @@ def send(app: Celery[Any], task: TaskSpec, *arguments: object) -> Request:
     Raises:
         ServiceUnavailable: the broker does not confirm it.
     """
-    return Request(app, task.name, TaskSender(app).send(task, *arguments, keep_result=True))
+    task_id = TaskSender(app).send(task, *arguments, keep_result=True, requested_by=local_user())
+    return Request(app, task.name, task_id)
+
+
+def local_user() -> str:
+    """Who runs this command, for the audit log; empty when the system does not know."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -6,6 +6,7 @@ from softman.cli.output import Output, size, warn, when
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.syncing import backlog_in_words, progress_in_words, sync_in_words
 from softman.cli.waiting import Chain, asked, links_of, wait_option
+from softman.errors import NotFound
 from softman.model import Backlog, LinkState, RepositoryStatus
 from softman.names import Kind, Owner, RepositoryName
 from softman.tasks.catalogue import PROVISION
@@ -69,6 +70,7 @@ def status(session: Session, repo: str | None) -> None:
             output.record(described)
         else:
             _show_one(output, described)
+        _warn_of_expiry(session, described)
         return
     for concern in answers.concerns():
         warn(concern)
@@ -86,12 +88,17 @@ def status(session: Session, repo: str | None) -> None:
 
 @click.command()
 @click.argument("repo")
+@click.option("--next", "following", is_flag=True, help="The one that is announced, to be taken besides the present.")
 @common_options
 @pass_session
-def key(session: Session, repo: str) -> None:
+def key(session: Session, repo: str, *, following: bool) -> None:
     """Print the public key of REPO, with which clients mount it: softman key alice > alice.example.org.pub."""
     name = session.repository(repo)
-    text = session.backend.public_key(name).decode()
+    keys = session.backend.public_keys(name)
+    if following and len(keys) == 1:
+        msg = f"no other public key is announced for {name}"
+        raise NotFound(msg)
+    text = keys[1 if following else 0].decode()
     if session.output.as_json:
         url = session.backend.status().repository(name).url
         session.output.record({"repository": str(name), "url": url, "public_key": text})
@@ -129,6 +136,7 @@ def _show_one(output: Output, described: RepositoryStatus) -> None:
             ("url", described.url),
             ("revision", "-" if described.revision is None else str(described.revision)),
             ("holds", _usage_in_words(described)),
+            ("whitelist", _whitelist_in_words(described)),
             ("pending", backlog_in_words(described.backlog or Backlog(described.pending))),
             *([] if progress is None else [("now", progress_in_words(progress))]),
             ("last sync", "-" if described.last is None else sync_in_words(described.last)),
@@ -152,6 +160,22 @@ def _show_one(output: Output, described: RepositoryStatus) -> None:
         if len(described.refusals) > len(shown):
             rest = len(described.refusals) - len(shown)
             output.line(f"and {rest:,} more keys: softman refused {described.name.label}")
+
+
+def _whitelist_in_words(described: RepositoryStatus) -> str:
+    expires = described.whitelist_expires
+    return "unknown" if expires is None else f"valid until {when(expires)} UTC"
+
+
+def _warn_of_expiry(session: Session, described: RepositoryStatus) -> None:
+    """A whitelist is signed anew after half of its time; one that comes near its end was not."""
+    days = session.backend.settings.cvmfs.whitelist_alarm_days
+    expires = described.whitelist_expires
+    if expires is not None and expires - session.now().timestamp() < days * 86400:
+        warn(
+            f"the whitelist of {described.name} was not signed anew, and clients refuse the repository when it has "
+            f"expired; on the host of stratum 0: softman audit --repository {described.name}"
+        )
 
 
 def _usage_in_words(described: RepositoryStatus) -> str:

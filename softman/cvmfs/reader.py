@@ -1,7 +1,7 @@
 """The verifying reader: from a store and a public key to a manifest that can be believed, and on to its content."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
@@ -11,11 +11,11 @@ from softman.cvmfs.format.hashes import ContentHash, ObjectKind
 from softman.cvmfs.format.history import History
 from softman.cvmfs.format.manifest import MANIFEST_NAME, MAX_MANIFEST_SIZE, Manifest
 from softman.cvmfs.format.names import check_repository_name
-from softman.cvmfs.format.whitelist import MAX_WHITELIST_SIZE, WHITELIST_NAME
+from softman.cvmfs.format.whitelist import MAX_WHITELIST_SIZE, WHITELIST_NAME, Whitelist
 from softman.cvmfs.revisions import Revision, Revisions, read_history
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.store.base import ReadableStore
-from softman.cvmfs.verify import MAX_CERTIFICATE_SIZE, check_manifest, verify_manifest
+from softman.cvmfs.verify import MAX_CERTIFICATE_SIZE, check_manifest, verify_manifest, verify_whitelist
 
 
 class RepositoryReader:
@@ -82,6 +82,15 @@ class RepositoryReader:
             if self._known is None or self._known.revision <= verified.revision:
                 self._known = verified
         return verified
+
+    def whitelist(self) -> Whitelist:
+        """The whitelist as published now, its signature verified; it may have expired.
+
+        Raises:
+            CvmfsError: it is not there, not a whitelist, or not signed for this repository by a key of ours.
+        """
+        data = self._small_file(WHITELIST_NAME, MAX_WHITELIST_SIZE, "whitelist")
+        return verify_whitelist(data, self._public_keys, self.repository, datetime.min.replace(tzinfo=UTC))
 
     def snapshot(self, *, tag: str | None = None, revision: int | None = None) -> Snapshot:
         """A revision, to be used as a context manager: the one published now, or an earlier one that is still kept.

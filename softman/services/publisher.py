@@ -8,22 +8,25 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import gettempdir
 
 from softman.adapters.ports import BucketReader, CommitDoor, KeyVault, Lease, PendingKeys, Records, Registry
+from softman.cvmfs.errors import SignatureInvalid
 from softman.cvmfs.format.keys import GatewayKey
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging, new_transaction_id
 from softman.cvmfs.transaction import Balance
-from softman.errors import Busy, NotFound, PermanentError, ServiceUnavailable
+from softman.errors import Busy, Conflict, Corrupt, NotFound, PermanentError, ServiceUnavailable
 from softman.model import Base, Everything, Keys, Part, RegistryRecord, Scope, State, Turn
 from softman.names import RepositoryName
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.arrivals import Arrivals
 from softman.services.keeper import LeaseKeeper
 from softman.services.mapping import DEFAULT_SITE, Rules, SiteRules
+from softman.services.material import owned_public_keys
 from softman.services.preview import PlannedStep
 from softman.services.scopes import Course, Outcome, ScopeSync
 from softman.services.slices import SliceMaker, SliceSettings, Workplace
@@ -57,7 +60,7 @@ class Publisher:
         pending: changed keys and leases.
         records: where reports go.
         door: the way to stratum 0.
-        open_reader: a verifying reader of a repository for a public key.
+        open_reader: a verifying reader of a repository for public keys.
         open_staging: makes the staging area of a repository's new transaction.
         limits: bounds of a turn.
         clock: the present time, with a time zone.
@@ -75,7 +78,7 @@ class Publisher:
         pending: PendingKeys,
         records: Records,
         door: CommitDoor,
-        open_reader: Callable[[RepositoryName, bytes], RepositoryReader],
+        open_reader: Callable[[RepositoryName, tuple[bytes, ...]], RepositoryReader],
         open_staging: Callable[[RepositoryName], Staging],
         limits: TurnLimits,
         clock: Callable[[], datetime],
@@ -224,7 +227,13 @@ class Publisher:
 
     def _run(self, hand: "_Hand", work: tuple[Workplace, RegistryRecord], scope: Scope | Part) -> Outcome:
         arrivals = Arrivals(self._pending, hand.lease, hand.name, self._limits.slice.objects)
-        return self._scopes.run(*work, scope, hand.keeper, hand.course, arrivals=arrivals)
+        try:
+            return self._scopes.run(*work, scope, hand.keeper, hand.course, arrivals=arrivals)
+        except Corrupt as exc:
+            if isinstance(exc.__cause__, SignatureInvalid) and self._is_outdated(work[1]):
+                msg = f"the keys of {hand.name} were replaced meanwhile"
+                raise Conflict(msg) from exc
+            raise
 
     def _finish(
         self, hand: "_Hand", scope: Scope, outcome: Outcome, work: tuple[Workplace, RegistryRecord]
@@ -253,14 +262,25 @@ class Publisher:
         if record is None:
             msg = f"there is no repository {name}"
             raise NotFound(msg)
-        keys = self._vault.read_owner_keys(record.owner, name)
-        if keys is None:
-            msg = f"{name} has no keys in the vault yet"
-            raise NotFound(msg)
         with cvmfs_errors(f"the keys of {name}"):
-            gateway_key = GatewayKey.parse(keys["gatewayKey"])
-            reader = self._open_reader(name, keys["publicKey"].encode())
+            reader = self._open_reader(name, owned_public_keys(self._keys(record)))
+        gateway_key = partial(self._gateway_key, record)
         return Workplace(name, gateway_key, reader, record.quotas, Rules(str(name))), record
+
+    def _gateway_key(self, record: RegistryRecord, fresh: bool) -> GatewayKey:
+        with cvmfs_errors(f"the gateway key of {record.repository}"):
+            return GatewayKey.parse(self._keys(record, fresh=fresh)["gatewayKey"])
+
+    def _is_outdated(self, record: RegistryRecord) -> bool:
+        """Whether the keys known here are not those in the vault. From then on they are."""
+        return self._keys(record) != self._keys(record, fresh=True)
+
+    def _keys(self, record: RegistryRecord, *, fresh: bool = False) -> dict[str, str]:
+        keys = self._vault.read_owner_keys(record.owner, record.repository, fresh=fresh)
+        if keys is None:
+            msg = f"{record.repository} has no keys in the vault yet"
+            raise NotFound(msg)
+        return keys
 
 
 @dataclass(frozen=True, slots=True)

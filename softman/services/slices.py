@@ -42,7 +42,8 @@ class Workplace:
     """What a publisher needs of one repository."""
 
     name: RepositoryName
-    gateway_key: GatewayKey
+    gateway_key: Callable[[bool], GatewayKey]
+    """The gateway key; as it is now, when asked so, else as it was known a while ago."""
     reader: RepositoryReader
     quotas: Quotas
     rules: Rules
@@ -187,7 +188,9 @@ class SliceMaker:
             repairs=tuple(path.decode(errors="surrogateescape") for path in repairs),
         )
         try:
-            answer = self._door.commit(signed(request, work.gateway_key))
+            answer = self._door.commit(signed(request, work.gateway_key(False)))
+            if answer.key_replaced:  # what is staged is still good
+                answer = self._door.commit(signed(request, work.gateway_key(True)))
         except ServiceUnavailable:
             # The answer is lost, perhaps not the commit: the manifest knows.
             with cvmfs_errors(f"reading {work.name}"):

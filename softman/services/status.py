@@ -1,6 +1,7 @@
 """Read-only questions of the dashboard and the command line."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from softman.adapters.ports import Clockwork, PendingKeys, Records, Registry, TurnStates
@@ -81,6 +82,9 @@ class Status:
             NotFound: nobody asked for it yet.
         """
         described = replace(self.repository(name), backlog=self._pending.backlog(name, keys))
+        with suppress(CvmfsError, SoftmanError):  # see _revision
+            expires = self._open_reader(name).whitelist().expires.timestamp()
+            described = replace(described, whitelist_expires=expires)
         try:
             with self._open_reader(name).snapshot() as snapshot:
                 total = snapshot.catalog.counters.total

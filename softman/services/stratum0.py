@@ -1,24 +1,23 @@
 """What stratum 0 does: the only side with signing keys. Every method may be repeated from any point."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from softman.adapters.ports import KeyVault, Registry
-from softman.cvmfs.errors import RevisionConflict
+from softman.cvmfs.errors import RevisionConflict, SignatureInvalid
 from softman.cvmfs.format.hashes import ContentHash
-from softman.cvmfs.format.keys import GatewayKey, RepositoryKeys, generate_gateway_key, generate_keys
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.paths import repository_path
 from softman.cvmfs.repository import Limits, Repository
 from softman.errors import (
     CandidateRefused,
     Conflict,
-    Corrupt,
+    Forbidden,
     InvalidInput,
     NameTaken,
     NotFound,
     Outage,
+    PermanentError,
     SoftmanError,
     TransientError,
 )
@@ -26,24 +25,28 @@ from softman.model import Base, CommitAnswer, CommitRequest, RegistryRecord, Sta
 from softman.names import Kind, Owner, RepositoryName
 from softman.services.configuration import parse_configuration
 from softman.services.lifecycle import UNFINISHED, check_kept, check_open
+from softman.services.material import KeyMaterial, Material
 from softman.services.proof import check_signature
 from softman.services.translate import cvmfs_errors
+from softman.services.whitelists import OpenRepository, Whitelists
 
-SigningMaterial = dict[str, str]
+_SIGNATURES = 3
+"""So often a commit looks for the keys in use, while they are being replaced."""
 
 
 class Stratum0:
     """Registers, creates and commits repositories.
 
     Args:
-        vault: key material, with the role of stratum 0.
+        vault: where the owners' keys are, with the role of stratum 0.
+        material: the keys that sign.
+        whitelists: signs whitelists.
         registry: the registry, with the right to write.
         open_repository: the storage of a repository, with the keys to sign with.
         domain: the domain of new repositories.
         ttl: seconds after which stock clients look for a new revision.
-        whitelist_days: validity of a whitelist; it is signed anew after half of it.
+        whitelist_days: validity of a whitelist.
         staging_age: staged objects older than this are swept.
-        clock: the present time, with a time zone.
         links_anywhere: let symbolic links lead out of their repository.
     """
 
@@ -51,23 +54,25 @@ class Stratum0:
         self,
         *,
         vault: KeyVault,
+        material: KeyMaterial,
+        whitelists: Whitelists,
         registry: Registry,
-        open_repository: Callable[[RepositoryName, RepositoryKeys], Repository],
+        open_repository: OpenRepository,
         domain: str,
         ttl: int,
         whitelist_days: int,
         staging_age: timedelta,
-        clock: Callable[[], datetime],
         links_anywhere: bool = False,
     ) -> None:
         self._vault = vault
+        self._material = material
+        self._whitelists = whitelists
         self._registry = registry
         self._open_repository = open_repository
         self._domain = domain
         self._ttl = ttl
         self._whitelist_days = whitelist_days
         self._staging_age = staging_age
-        self._clock = clock
         self._links_anywhere = links_anywhere
 
     def request(self, user: str, subject: str, kind: Kind, group: str | None) -> RegistryRecord:
@@ -101,12 +106,22 @@ class Stratum0:
 
         Returns:
             What is there now, in words.
+
+        Raises:
+            PermanentError: its master key is offline, and no whitelist was imported yet.
         """
         record = self._record(name)
         check_kept(record)
         with cvmfs_errors(f"creating {name}"):
-            material = self._signing_material(name) or self._new_signing_material(name)
-            repository = self._open_repository(name, _keys(material))
+            material = self._material.create(name)
+            public_key, private_key = self._material.master(material).signing
+            if private_key is None:
+                found = self._whitelists.verified(material)
+                if found is None:
+                    raise PermanentError(self._whitelists.elsewhere(name))
+                public_key = found.public_key
+            keys = replace(material.keys, master_key=private_key or b"", public_key=public_key)
+            repository = self._whitelists.opened(material, keys)
             manifest = repository.create(ttl=self._ttl, whitelist_days=self._whitelist_days)
         if record.state is State.REQUESTED:
             self._registry.put(replace(record, state=State.CREATED))
@@ -116,19 +131,27 @@ class Stratum0:
         """Give the owner public key, certificate and gateway key, verify by reading back, and open the repository."""
         record = self._record(name)
         check_kept(record)
-        material = self._material(name)
-        wanted = {
-            "publicKey": material["publicKey"],
-            "certificateKey": material["certificate"],
-            "gatewayKey": material["gatewayKey"],
-        }
-        self._vault.write_owner_keys(record.owner, name, wanted)
-        if self._vault.read_owner_keys(record.owner, name) != wanted:
-            msg = f"the vault does not give back the keys written for {name}"
-            raise Conflict(msg)
+        self.hand_over(self._material.get(name, fresh=True))
         if record.state in UNFINISHED:
             self._registry.put(replace(record, state=State.ACTIVE))
         return "public key, certificate and gateway key"
+
+    def hand_over(self, material: Material) -> None:
+        """Write a repository's keys into its owner's part of the vault, and verify by reading back."""
+        name = material.name
+        owner = self._record(name).owner
+        public, *following = self._material.master(material).public_keys
+        wanted = {
+            "publicKey": public.decode(),
+            "certificateKey": material.keys.certificate.decode(),
+            "gatewayKey": material.gateway.to_text(),
+        }
+        if following:
+            wanted["nextPublicKey"] = following[0].decode()
+        self._vault.write_owner_keys(owner, name, wanted)
+        if self._vault.read_owner_keys(owner, name, fresh=True) != wanted:
+            msg = f"the vault does not give back the keys written for {name}"
+            raise Conflict(msg)
 
     def commit(self, request: CommitRequest) -> CommitAnswer:
         """Check a candidate revision and sign it.
@@ -144,17 +167,50 @@ class Stratum0:
         name = RepositoryName.parse(request.repository)
         record = self._record(name)
         check_open(record)
-        material = self._material(name)
-        check_signature(request, GatewayKey.parse(material["gatewayKey"]))
+        with cvmfs_errors(f"the keys of {name}"):
+            material = self._proven(name, request)
+        if material is None:
+            reason = f"the gateway key of {name} was replaced"
+            return CommitAnswer(committed=False, current=request.base, reason=reason, key_replaced=True)
         self._keep_configuration(record, request.configuration)
-        repository = self._open_repository(name, _keys(material))
         try:
             with cvmfs_errors(f"committing {name}"):
-                inside = "" if self._links_anywhere else f"/cvmfs/{name}"
-                manifest = _commit(repository, request, record, inside)
+                manifest = self._commit(material, request, record)
         except Conflict as exc:
             return CommitAnswer(committed=False, current=_base_after(exc, request), reason=str(exc))
         return CommitAnswer(committed=True, current=Base(manifest.revision, str(manifest.root_hash)))
+
+    def _proven(self, name: RepositoryName, request: CommitRequest) -> Material | None:
+        """The keys, when ``request`` proves that its sender has the gateway key; None when they have the former one.
+
+        Raises:
+            Forbidden: they have neither.
+        """
+        material = self._material.get(name)
+        try:
+            check_signature(request, material.gateway)
+        except Forbidden:
+            material = self._material.get(name, fresh=True)  # it may have been replaced a moment ago
+            try:
+                check_signature(request, material.gateway)
+            except Forbidden:
+                if material.former_gateway is None:
+                    raise
+                check_signature(request, material.former_gateway)
+                return None
+        return material
+
+    def _commit(self, material: Material, request: CommitRequest, record: RegistryRecord) -> Manifest:
+        """Commit with the key in use, which may be replaced at this moment."""
+        inside = "" if self._links_anywhere else f"/cvmfs/{material.name}"
+        repository = self._open_repository(material.name, material.keys)
+        for _ in range(_SIGNATURES):
+            try:
+                return _commit(repository, request, record, inside)
+            except SignatureInvalid:
+                material = self._material.get(material.name, fresh=True)
+                repository = self._whitelists.opened(material, material.keys)
+        return _commit(repository, request, record, inside)
 
     def _keep_configuration(self, record: RegistryRecord, text: str | None) -> None:
         """Record the bucket's configuration as the last good one (decision 13), before a revision follows it."""
@@ -175,40 +231,17 @@ class Stratum0:
         records = (self._registry.get(name) for name in self._registry.names())
         return [record.repository for record in records if record and record.state in UNFINISHED]
 
-    def resign_whitelists(self) -> int:
-        """Sign every whitelist anew whose remaining validity is under half; how many there were.
-
-        Raises:
-            SoftmanError: as ``sweep_staging``.
-        """
-        least = self._clock() + timedelta(days=self._whitelist_days) / 2
-
-        def resign(repository: Repository) -> int:
-            if repository.whitelist_expires() >= least:
-                return 0
-            repository.resign_whitelist(days=self._whitelist_days)
-            return 1
-
-        return self._in_each("signing the whitelist of", resign)
-
     def sweep_staging(self) -> int:
         """Remove transactions that never came to a commit; how many there were.
 
         Raises:
             SoftmanError: it did not work for a repository; all others are done. One that may pass comes first.
         """
-        return self._in_each("sweeping the staging area of", lambda it: it.sweep_staging(self._staging_age))
-
-    def _in_each(self, what: str, work: Callable[[Repository], int]) -> int:
-        """Do the same for every repository. One that is damaged keeps nobody from the others."""
         done, failed = 0, list[SoftmanError]()
         for name in self._registry.names():
             try:
-                material, record = self._signing_material(name), self._registry.get(name)
-                if material is None or record is None or record.state is State.REQUESTED:
-                    continue
-                with cvmfs_errors(f"{what} {name}"):
-                    done += work(self._open_repository(name, _keys(material)))
+                with cvmfs_errors(f"sweeping the staging area of {name}"):
+                    done += self._sweep(name)
             except Outage:
                 raise  # the others would end the same way
             except SoftmanError as exc:
@@ -217,47 +250,18 @@ class Stratum0:
             raise next((exc for exc in failed if isinstance(exc, TransientError)), failed[0])
         return done
 
+    def _sweep(self, name: RepositoryName) -> int:
+        material, record = self._material.find(name), self._registry.get(name)
+        if material is None or record is None or record.state is State.REQUESTED:
+            return 0
+        return self._open_repository(name, material.keys).sweep_staging(self._staging_age)
+
     def _record(self, name: RepositoryName) -> RegistryRecord:
         record = self._registry.get(name)
         if record is None:
             msg = f"there is no repository {name}"
             raise NotFound(msg)
         return record
-
-    def _material(self, name: RepositoryName) -> SigningMaterial:
-        material = self._signing_material(name)
-        if material is None:
-            msg = f"{name} has no keys in the vault yet"
-            raise NotFound(msg)
-        return material
-
-    def _signing_material(self, name: RepositoryName) -> SigningMaterial | None:
-        material = self._vault.read_signing(name)
-        missing = {"masterKey", "publicKey", "privateKey", "certificate", "gatewayKey"} - set(material or {})
-        if material is not None and missing:
-            msg = f"the key material of {name} in the vault lacks {', '.join(sorted(missing))}"
-            raise Corrupt(msg)
-        return material
-
-    def _new_signing_material(self, name: RepositoryName) -> SigningMaterial:
-        keys = generate_keys(str(name), self._clock())
-        mine = {
-            "masterKey": keys.master_key.decode(),
-            "publicKey": keys.public_key.decode(),
-            "privateKey": keys.private_key.decode(),
-            "certificate": keys.certificate.decode(),
-            "gatewayKey": generate_gateway_key().to_text(),
-        }
-        return self._vault.create_signing(name, mine)
-
-
-def _keys(material: SigningMaterial) -> RepositoryKeys:
-    return RepositoryKeys(
-        master_key=material["masterKey"].encode(),
-        public_key=material["publicKey"].encode(),
-        private_key=material["privateKey"].encode(),
-        certificate=material["certificate"].encode(),
-    )
 
 
 def _same_owner(record: RegistryRecord, owner: Owner) -> None:

@@ -63,8 +63,9 @@ class Site(Protocol):
         """The keys of a user of the object store."""
 
 
-_IMPATIENT = {"SYNC__LEASE_SECONDS": "15", "DRAIN_SECONDS": "5"}
-"""On a development site workers are killed for show and in tests: others take over within seconds, not a minute."""
+_IMPATIENT = {"SYNC__LEASE_SECONDS": "15", "DRAIN_SECONDS": "5", "CVMFS__ROTATION_LEAD_SECONDS": "2"}
+"""On a development site workers are killed for show and in tests: others take over within seconds, not a minute. And
+there is no proxy that keeps a whitelist."""
 
 
 def _common(site: Site) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Every task once: its name and the queue it travels on. Arguments are ids and plain values, never secrets.
 
+Every task also takes the argument ``requested_by``, by name: who asked, for the audit log of stratum 0.
+
 The bodies are in ``workers``; a test holds that catalogue, workers and beat schedule agree.
 """
 
@@ -69,6 +71,12 @@ UNLOCK = TaskSpec("softman.unlock", STRATUM0)
 """``(repository)``: lets commits go on."""
 RESUME_PROVISIONING = TaskSpec("softman.resume_provisioning", STRATUM0)
 """``()``: starts the chain again where it stopped half way."""
+ROTATE = TaskSpec("softman.rotate", STRATUM0)
+"""``(repository, what, rotation="", switch=False, revoke=False)``: replaces ``gateway-key``, ``certificate`` (with its
+private key; ``revoke`` drops the old one at once) or ``master-key`` (announces another; ``switch`` signs with it).
+
+``rotation`` is its id, the task's own when empty: asked for again with the same, it goes on and is not begun anew.
+"""
 RESIGN = TaskSpec("softman.resign", STRATUM0)
 """``()``: signs whitelists anew well before they expire."""
 SWEEP_STAGING = TaskSpec("softman.sweep_staging", STRATUM0)
@@ -79,7 +87,7 @@ REPORT_DEAD_LETTERS = TaskSpec("softman.report_dead_letters", STRATUM0)
 TASKS = (
     PROVISION, CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES,
     COMMIT_REVISION, RESYNC, PLAN, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
-    REPORT_DEAD_LETTERS, LOCK, UNLOCK,
+    REPORT_DEAD_LETTERS, LOCK, UNLOCK, ROTATE,
 )  # fmt: skip
 
 PUBLIC_TASKS = {spec.name: spec.queue for spec in TASKS if spec.public}

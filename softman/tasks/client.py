@@ -89,6 +89,7 @@ class TaskSender:
         expires: float | None = None,
         keep_result: bool = False,
         queue: str | None = None,
+        requested_by: str = "",
     ) -> str:
         """Ask for one task.
 
@@ -99,6 +100,7 @@ class TaskSender:
             expires: seconds from now after which a worker drops it unseen.
             keep_result: whether somebody will read the result.
             queue: another queue than the catalogue's.
+            requested_by: who asked, for the audit log.
 
         Returns:
             The id of the task.
@@ -111,14 +113,20 @@ class TaskSender:
             options["ignore_result"] = True
         if queue is not None:
             options["queue"] = queue
+        if requested_by:
+            options["kwargs"] = {"requested_by": requested_by}
         with broker_errors(self._app):
             result = self._app.send_task(
                 spec.name, args=args, expires=expires, add_to_parent=False, confirm_timeout=CONFIRM_SECONDS, **options
             )
         return str(result.id)
 
-    def send_provisioning_chain(self, repository: RepositoryName) -> list[str]:
+    def send_provisioning_chain(self, repository: RepositoryName, *, requested_by: str = "") -> list[str]:
         """Start the chain that provisions ``repository``; each link is sent when the one before is done.
+
+        Args:
+            repository: the one.
+            requested_by: who asked, for the audit log.
 
         Returns:
             The ids of the links' tasks, in order.
@@ -127,8 +135,9 @@ class TaskSender:
             ServiceUnavailable: the broker does not confirm the first link.
         """
         ids = [uuid() for _ in PROVISIONING_CHAIN]
+        who = {"requested_by": requested_by} if requested_by else {}
         links = [
-            self._app.signature(spec.name, args=(str(repository),), immutable=True, task_id=task_id)
+            self._app.signature(spec.name, args=(str(repository),), kwargs=who, immutable=True, task_id=task_id)
             for spec, task_id in zip(PROVISIONING_CHAIN, ids, strict=True)
         ]
         with broker_errors(self._app):

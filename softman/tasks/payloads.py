@@ -70,6 +70,7 @@ def commit_answer_to_json(answer: CommitAnswer) -> dict[str, Any]:
         "revision": answer.current.revision,
         "root_hash": answer.current.root_hash,
         "reason": answer.reason,
+        **({"key_replaced": True} if answer.key_replaced else {}),
     }
 
 
@@ -93,6 +94,7 @@ def commit_answer_from_json(payload: object) -> CommitAnswer:
         committed=_get(fields, "committed", bool),
         current=Base(revision=_revision(fields), root_hash=_text(fields, "root_hash")),
         reason=_text(fields, "reason"),
+        key_replaced=fields.get("key_replaced") is True,
     )
 
 

@@ -37,7 +37,7 @@ def test_the_stock_tools_agree(
 ) -> None:
     name, files = published
     url, key = site.described(name).url, tmp_path / f"{name}.pub"
-    key.write_bytes(wiring.public_key(site.settings, name))
+    key.write_bytes(wiring.public_keys(site.settings, name)[0])
     result = swissknife.check(url, key, str(name))
     assert result.returncode == 0, result.stdout + result.stderr
     with stock_client.mounted(url, key, str(name)) as mount_point:

@@ -75,9 +75,7 @@ def damage(site: Site, name: RepositoryName, path: bytes, content: bytes) -> Non
     vault = VaultKeys(VaultSession(site.settings.vault, Role.STRATUM0), site.settings.vault)
     material = vault.read_signing(name)
     assert material is not None
-    keys = RepositoryKeys(
-        *(material[each].encode() for each in ("masterKey", "publicKey", "privateKey", "certificate"))
-    )
+    keys = RepositoryKeys(b"", *(material[each].encode() for each in ("publicKey", "privateKey", "certificate")))
     storage = wiring.storage(site.settings, site.settings.cvmfs.storage, str(name))
     repository = Repository(storage, str(name), keys, now=lambda: datetime.now(UTC))
     with repository.transaction() as transaction:

@@ -4,14 +4,12 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from softman import wiring
-from softman.adapters.vault_layout import Role
 from softman.cvmfs.gc import Retention
 from softman.cvmfs.integrity import Extent, check_repository
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.store.http import HttpStore
 from softman.names import RepositoryName
-from softman.services.stratum0 import _keys
 from tests.support.site import Site
 from tests.support.tars import archive, hard_link, member
 
@@ -50,7 +48,7 @@ def journey(site: Site, user: str) -> RepositoryName:
 def is_sound(site: Site, name: RepositoryName) -> None:
     """A full check over HTTP finds nothing, and nothing stays in staging."""
     reader = HttpStore([f"{site.settings.cvmfs.url}/{name}"])
-    keys = [wiring.public_key(site.settings, name)]
+    keys = wiring.public_keys(site.settings, name)
     found = check_repository(reader, str(name), keys, now=lambda: datetime.now(UTC), extent=Extent(content=True))
     assert list(found) == []
     site.wait(lambda: storage(site, name).oldest_staged() is None, "nothing is staged")
@@ -72,7 +70,4 @@ def storage(site: Site, name: RepositoryName) -> StagedStore:
 
 def repository(site: Site, name: RepositoryName) -> Repository:
     """A repository as stratum 0 has it, with its keys."""
-    vault, _ = wiring._vault(site.settings, Role.STRATUM0)
-    material = vault.read_signing(name)
-    assert material is not None
-    return wiring._repository(site.settings, name, _keys(material))
+    return wiring._repository(site.settings, name, wiring._material(site.settings).get(name).keys)

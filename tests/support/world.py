@@ -16,9 +16,12 @@ from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
 from softman.model import CommitAnswer, CommitRequest, Turn
 from softman.names import Kind, RepositoryName
+from softman.services.material import KeyMaterial, MasterKind
 from softman.services.publisher import Publisher, TurnLimits
+from softman.services.rotation import Rotations, RotationTimes
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
+from softman.services.whitelists import Whitelists, WhitelistTimes
 from tests.support.bucket_model import Shown, shown_by
 
 DOMAIN = "example.org"
@@ -78,20 +81,36 @@ class World:
     material: dict[str, str]
     clock: Clock = field(default_factory=Clock)
     limits: TurnLimits = field(default_factory=lambda: LIMITS)
+    master: MasterKind = MasterKind.REPOSITORY
+    offline_keys: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         self.vault = MemoryVault()
         self.buckets = MemoryBuckets(self.clock.unix)
         self.pending = MemoryPendingKeys(clock=self.clock.unix)
         self.records = MemoryRecords()
+        keys, registry = MemoryKeyVault(Role.STRATUM0, self.vault), MemoryRegistry(Role.STRATUM0, self.vault)
+        self.keys = KeyMaterial(keys, kind=self.master, offline_keys=lambda: self.offline_keys, clock=self.clock)
+        times = WhitelistTimes(30, timedelta(days=7))
+        self.whitelists = Whitelists(self.keys, registry, self.repository, times, self.clock)
         self.stratum0 = Stratum0(
-            vault=MemoryKeyVault(Role.STRATUM0, self.vault),
-            registry=MemoryRegistry(Role.STRATUM0, self.vault),
+            vault=keys,
+            material=self.keys,
+            whitelists=self.whitelists,
+            registry=registry,
             open_repository=self.repository,
             domain=DOMAIN,
             ttl=60,
             whitelist_days=30,
             staging_age=timedelta(hours=24),
+        )
+        self.rotations = Rotations(
+            self.keys,
+            self.whitelists,
+            registry,
+            self.repository,
+            hand_over=self.stratum0.hand_over,
+            times=RotationTimes(lead=timedelta(minutes=2), grace=timedelta(hours=24)),
             clock=self.clock,
         )
         self.door = Door(self.stratum0)
@@ -117,9 +136,9 @@ class World:
     def staging(self, name: RepositoryName) -> Staging:
         return Staging.create(self.root / str(name))
 
-    def reader(self, name: RepositoryName, public_key: bytes | None = None) -> RepositoryReader:
-        key = public_key or self.material["publicKey"].encode()
-        return RepositoryReader(LocalStore(self.root / str(name)), str(name), [key], now=self.clock)
+    def reader(self, name: RepositoryName, public_keys: tuple[bytes, ...] = ()) -> RepositoryReader:
+        keys = public_keys or (self.material["publicKey"].encode(),)
+        return RepositoryReader(LocalStore(self.root / str(name)), str(name), keys, now=self.clock)
 
     def provision(self, user: str = "alice") -> RepositoryName:
         """A repository that takes commits, and its empty bucket."""

@@ -49,8 +49,8 @@ class BucketWorld(World):
     def staging(self, name: RepositoryName) -> Staging:
         return wiring._staging(self.chosen, name)
 
-    def reader(self, name: RepositoryName, public_key: bytes | None = None) -> RepositoryReader:
-        return wiring._reader(self.chosen.cvmfs.url, name, public_key or self.material["publicKey"].encode())
+    def reader(self, name: RepositoryName, public_keys: tuple[bytes, ...] = ()) -> RepositoryReader:
+        return wiring._reader(self.chosen.cvmfs.url, name, public_keys or (self.material["publicKey"].encode(),))
 
     @property
     def chosen(self) -> Settings:

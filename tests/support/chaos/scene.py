@@ -90,7 +90,7 @@ class Scene:
         chance = Random(f"{seed}:{name.bucket}")
         user = User(access, name.bucket, chance, pause, deletes_many=bool(self.proxies))
         store = HttpStore([f"{self.site.settings.cvmfs.url}/{name}"], attempts=1)
-        public_key = wiring.public_key(self.site.settings, name)
+        public_key = wiring.public_keys(self.site.settings, name)[0]
         reader = RepositoryReader(store, str(name), [public_key], now=lambda: datetime.now(UTC))
         return Target(name, user, reader, store, public_key)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from softman.adapters.audit import AuditFiles
 from softman.adapters.memory import MemoryRecords
 from softman.adapters.memory_clockwork import MemoryClockwork
 from softman.adapters.memory_letters import MemoryDeadLetters
@@ -22,10 +23,11 @@ from softman.cli.sender import Request
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import NotFound
-from softman.model import RegistryRecord, State
+from softman.model import AuditEvent, RegistryRecord, State
 from softman.names import Owner, RepositoryName
 from softman.services.deadletters import DeadLetterOffice
 from softman.services.status import Status
+from softman.services.whitelists import Whitelists
 from softman.settings import Settings
 from softman.tasks.catalogue import TaskSpec
 from tests.support.archives import unpack
@@ -64,6 +66,8 @@ class MemoryBackend:
     clockwork: MemoryClockwork = field(default_factory=MemoryClockwork)
     letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     sent: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
+    announced: tuple[bytes, ...] = ()
+    audit_files: Path = Path("/nonexistent")
     on_send: Callable[[TaskSpec], Request] = lambda _task: DoneRequest()
 
     def status(self) -> Status:
@@ -79,13 +83,22 @@ class MemoryBackend:
 
     def reader(self, repository: RepositoryName) -> RepositoryReader:
         store = LocalStore(self.repositories / str(repository))
-        return RepositoryReader(store, str(repository), [self.public_key(repository)], now=self.now)
+        return RepositoryReader(store, str(repository), self.public_keys(repository), now=self.now)
 
-    def public_key(self, repository: RepositoryName) -> bytes:
+    def public_keys(self, repository: RepositoryName) -> tuple[bytes, ...]:
         if self.registry.get(repository) is None:
             msg = f"there is no repository {repository}"
             raise NotFound(msg)
-        return (DATA / "keys" / "basic.example.org.pub").read_bytes()
+        return ((DATA / "keys" / "basic.example.org.pub").read_bytes(), *self.announced)
+
+    def whitelists(self) -> Whitelists:
+        raise NotImplementedError
+
+    def audit_log(self) -> AuditFiles:
+        return AuditFiles(self.audit_files, self.now)
+
+    def audit(self, action: str, repository: RepositoryName, detail: str) -> None:
+        self.audit_log().record(AuditEvent(action, "done", str(repository), "tester", "here", detail=detail))
 
     def send(self, task: TaskSpec, *arguments: object) -> Request:
         self.sent.append((task.name, arguments))

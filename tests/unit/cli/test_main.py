@@ -44,6 +44,7 @@ def failing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExce
 
 def test_these_commands_are_there() -> None:
     assert COMMANDS == [
+        "audit",
         "broker",
         "cache",
         "cat",
@@ -62,11 +63,13 @@ def test_these_commands_are_there() -> None:
         "repo",
         "request",
         "resync",
+        "rotate",
         "status",
         "syncs",
         "unlock",
         "up",
         "vault",
+        "whitelist",
     ]
 
 

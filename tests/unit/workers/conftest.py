@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from softman import wiring
+from softman.adapters.audit import AuditFiles
 from softman.adapters.memory import MemoryRecords
 from softman.log import clear_context
 from softman.names import RepositoryName
@@ -24,7 +27,8 @@ class Sent:
         self.tasks.append((spec, args, {name: value for name, value in options.items() if value is not None}))
         return f"task {len(self.tasks)}"
 
-    def send_provisioning_chain(self, repository: RepositoryName) -> list[str]:
+    def send_provisioning_chain(self, repository: RepositoryName, *, requested_by: str = "") -> list[str]:
+        assert requested_by == "", "nobody said who asks"
         self.chains.append(repository)
         return ["one", "two"]
 
@@ -34,6 +38,13 @@ def no_log_context() -> Iterator[None]:
     """Bodies that are called as plain functions leave what they bound."""
     yield
     clear_context()
+
+
+@pytest.fixture(autouse=True)
+def audit_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditFiles:
+    log = AuditFiles(tmp_path / "audit", lambda: datetime.now(UTC))
+    monkeypatch.setattr(wiring, "audit_log", lambda _settings: log)
+    return log
 
 
 @pytest.fixture

@@ -1,18 +1,25 @@
 """When a provisioning chain is started again."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from softman import wiring
+from softman.adapters.audit import AuditFiles
 from softman.adapters.memory import MemoryRecords
+from softman.errors import InvalidInput, PermanentError, ServiceUnavailable
 from softman.model import Link, LinkProgress, LinkState, RegistryRecord
 from softman.names import Kind, Owner, RepositoryName
+from softman.services.whitelists import Unsigned
+from tests.unit.workers.conftest import Sent
 from workers.stratum0 import (
     QUIET_AFTER_FAILURE_SECONDS,
     QUIET_SECONDS,
     provision,
+    resign,
     resume_provisioning,
+    rotate,
     stopped,
 )
 
@@ -81,3 +88,56 @@ def test_what_stopped_is_resumed_and_what_moves_is_not(sent: Any, records: Memor
     assert {link.state for link in records.links(NAME)} == {LinkState.WAITING}
     resume_provisioning()
     assert sent.chains == [NAME]
+
+
+class Signer:
+    """Signs whitelists as far as it is told."""
+
+    def __init__(self, *failed: Unsigned) -> None:
+        self.failed = list(failed)
+
+    def sign_all(self) -> tuple[int, list[Unsigned]]:
+        return 1, self.failed
+
+
+def test_a_whitelist_that_cannot_be_signed_is_an_alarm_when_it_is_urgent(
+    monkeypatch: pytest.MonkeyPatch, audit_log: AuditFiles, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = RepositoryName("bobby", "example.org")
+    later, soon = datetime(2026, 12, 24, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC)
+    failed = (
+        Unsigned(NAME, PermanentError("master key is offline"), soon, alarm=True),
+        Unsigned(other, PermanentError("damaged"), later, alarm=False),
+    )
+    monkeypatch.setattr(wiring, "whitelists", lambda _settings: Signer(*failed))
+    resign()
+    (event,) = audit_log.events()
+    assert (event["repository"], event["outcome"]) == (str(NAME), "failed")
+    assert (event["detail"], event["expires"]) == ("master key is offline", "2026-11-24 00:00 UTC")
+    lines = "".join(capfd.readouterr()).splitlines()
+    assert [line for line in lines if "error" in line and "expires soon" in line and "2026-11-24" in line]
+    assert [line for line in lines if "warning" in line and str(other) in line]
+
+
+def test_signing_is_tried_again_when_the_fault_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = Unsigned(NAME, ServiceUnavailable("no answer"), None, alarm=False)
+    monkeypatch.setattr(wiring, "whitelists", lambda _settings: Signer(failed))
+    with pytest.raises(ServiceUnavailable):
+        resign()
+
+
+def test_provisioning_is_in_the_audit_log(
+    monkeypatch: pytest.MonkeyPatch, sent: Sent, records: MemoryRecords, audit_log: AuditFiles
+) -> None:
+    monkeypatch.setattr(wiring, "stratum0", lambda _settings: Service())
+    provision("alice", "s1")
+    (event,) = audit_log.events()
+    assert (event["action"], event["owner"], event["requested_by"]) == ("provision", "alice", "unknown")
+    assert (event["detail"], event["outcome"]) == (str(NAME), "done")
+    assert sent.chains == [NAME]
+    assert records.links(NAME)
+
+
+def test_what_cannot_be_replaced() -> None:
+    with pytest.raises(InvalidInput, match="gateway-key, certificate, master-key"):
+        rotate(NAME, "house", "one")
