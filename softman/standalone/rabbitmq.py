@@ -41,6 +41,10 @@ collect_statistics_interval = 30000
 load_definitions = {definitions}
 """
 
+_ADVANCED = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n"
+"""Milliseconds, 180000 by default: after that, a message that left a queue for the next one and did not get there, as
+the next one was not up yet after a restart, is tried again."""
+
 
 class RabbitServer(Server):
     """One broker node, with the users of ``softman.tasks.rights``."""
@@ -82,6 +86,7 @@ class RabbitServer(Server):
             address=LOOPBACK, port=self.facts.ports["amqp"], definitions=self.home / "definitions.json"
         )
         write_private(self.home / "rabbitmq.conf", text)
+        write_private(self.home / "advanced.config", _ADVANCED)
 
     def launch(self) -> None:
         """Start epmd and the broker and wait until AMQP is spoken."""

@@ -133,7 +133,8 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(short_directory: Path) -> N
     taken = holder.take()
     table = ProcessTable(short_directory, os.urandom(8).hex())
     server = RedisServer(
-        Place(short_directory, short_directory, table, ports), Facts({"redis": taken}, dict.fromkeys(RedisServer.secret_names, "p"))
+        Place(short_directory, short_directory, table, ports),
+        Facts({"redis": taken}, dict.fromkeys(RedisServer.secret_names, "p")),
     )
     try:
         with pytest.raises(ServiceUnavailable, match=r"(?s)redis did not start.*in use"):
