@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import cast
-from urllib.parse import unquote, urlsplit
 
 from redis import Redis
 
@@ -33,27 +32,21 @@ from softman.adapters.records import RedisRecords
 from softman.adapters.redis_client import redis_client
 from softman.adapters.registry import VaultRegistry
 from softman.adapters.s3 import S3Buckets
-from softman.adapters.s3_client import S3Access
 from softman.adapters.s3_connector import S3Connector
-from softman.adapters.s3_objects import THREADS, S3Objects
 from softman.adapters.s3_sessions import S3SessionBuckets
-from softman.adapters.s3_store import S3Place, S3Store
 from softman.adapters.scratch import own_directory, sweep
 from softman.adapters.turn_states import RedisTurnStates
 from softman.adapters.vault import VaultKeys
 from softman.adapters.vault_credentials import unwrap_secret_ids
 from softman.adapters.vault_layout import Role
 from softman.adapters.vault_session import VaultSession
-from softman.cvmfs.errors import FormatError
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
-from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.store.http import HttpStore
-from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.transaction import Balance
-from softman.errors import InvalidInput, NotFound
+from softman.errors import NotFound
 from softman.names import RepositoryName
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.configuration import as_folder
@@ -68,7 +61,8 @@ from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
 from softman.services.turns import KeysOnly, Turns
 from softman.services.whitelists import Whitelists, WhitelistTimes
-from softman.settings import S3Credential, Settings
+from softman.settings import Settings
+from softman.storage import open_store
 
 _READERS = 256
 _SWITCH_SECONDS = 0.0005
@@ -273,24 +267,6 @@ def reader(settings: Settings, name: RepositoryName) -> RepositoryReader:
     return _reader(settings, name, public_keys(settings, name))
 
 
-def storage(settings: Settings, url: str, name: str, lock_path: Path | None = None) -> StagedStore:
-    """The storage of a repository, to be changed by stratum 0 or an admin.
-
-    Args:
-        settings: how an object store is reached, and the credential (``cvmfs.s3``).
-        url: where repositories are stored, ``file:///folder`` or ``s3://bucket[/prefix]``.
-        name: the repository's.
-        lock_path: the file to lock. None takes the one that stratum 0 of these settings locks, for an object store,
-            and the one in the repository's own folder for a directory.
-
-    Raises:
-        InvalidInput: the URL makes no sense, or there is no credential.
-    """
-    if lock_path is None and url.startswith("s3:"):
-        lock_path = _lock_path(settings, name)
-    return _store(settings, url, name, Role.STRATUM0, lock_path)
-
-
 def scratch(settings: Settings) -> Path | None:
     """Where this worker process keeps temporary files, so that the next one removes what it leaves when it is killed.
 
@@ -361,47 +337,13 @@ def _reader(
 
 def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) -> Repository:
     # The lock of a directory lies in it: softman repo, run beside the service, takes the same one.
-    store = storage(settings, settings.cvmfs.storage, str(name))
+    store = open_store(settings, settings.cvmfs.storage, str(name), Role.STRATUM0)
     return Repository(store, str(name), keys, now=_now, work_dir=scratch(settings))
 
 
 def _staging(settings: Settings, name: RepositoryName) -> Staging:
-    store = _store(settings, settings.cvmfs.storage, str(name), Role.PUBLISHER, None)
+    store = open_store(settings, settings.cvmfs.storage, str(name), Role.PUBLISHER)
     return Staging(store.new_area(), published=store.is_stored)
-
-
-def _lock_path(settings: Settings, name: str) -> Path:
-    directory = settings.state_dir / "locks"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return directory / f"{name}.lock"
-
-
-def _store(settings: Settings, url: str, name: str, role: Role, lock_path: Path | None) -> StagedStore:
-    """The storage of a repository as one side may use it."""
-    parts = urlsplit(url)
-    if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
-        return LocalStore(Path(unquote(parts.path)) / name, lock_path=lock_path)
-    try:
-        place = S3Place.parse(url)
-    except FormatError as exc:
-        msg = f"{url!r} is no storage for repositories; file:///folder and s3://bucket[/prefix] are"
-        raise InvalidInput(msg) from exc
-    return S3Store(_storage_objects(settings, role, place.bucket), place.root(name), lock_path=lock_path)
-
-
-@cache
-def _storage_objects(settings: Settings, role: Role, bucket: str) -> S3Objects:
-    own = settings.cvmfs.s3
-    side = "stratum0" if role is Role.STRATUM0 else "publisher"
-    credential: S3Credential = getattr(own, side)
-    if not credential.access_key:
-        msg = f"there is no credential for the storage s3://{bucket}: cvmfs.s3.{side}.access_key is empty"
-        raise InvalidInput(msg)
-    secret = credential.secret_key.get_secret_value()
-    endpoint = own.endpoint or settings.s3.endpoint
-    access = S3Access(endpoint, credential.access_key, secret, own.region, ca_file=own.ca_file)
-    threads = settings.sync.fetch_threads + THREADS
-    return S3Objects(access, bucket, public=own.public == "acl", connections=threads)
 
 
 def _now() -> datetime:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import NodeManager  # type: ignore[import-untyped]
 
 from softman.standalone.packages import install_command, missing_packages
 from softman.standalone.signals import interrupt
@@ -132,6 +133,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 def pytest_configure() -> None:
     """A run that is ended by SIGTERM takes down what it started, as one that is ended by Ctrl-C does."""
     signal.signal(signal.SIGTERM, interrupt)
+    NodeManager.EXIT_TIMEOUT = 60  # seconds until processes of pytest-xdist are killed: a stack takes ten to stop
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,10 +1,11 @@
 """Making a candidate the next revision. The caller holds the lock, and gives the manifest in force."""
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from softman.cvmfs.areas import StagingArea
 from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.editing import Committed
 from softman.cvmfs.errors import (
@@ -22,7 +23,7 @@ from softman.cvmfs.head import Head
 from softman.cvmfs.revisions import read_history
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.staging import Staging, check_transaction_id, staged_name
-from softman.cvmfs.store.base import StagedStore
+from softman.cvmfs.store.base import DirectStore, StagedStore
 from softman.cvmfs.tags import Tagging, advance
 from softman.cvmfs.transaction import Balance, Candidate
 
@@ -46,6 +47,21 @@ def check_base(current: Manifest, revision: int, root_hash: ContentHash) -> None
             current.revision,
             str(current.root_hash),
         )
+
+
+@contextmanager
+def own_area(head: Head, store: StagedStore) -> Iterator[tuple[Manifest, StagingArea]]:
+    """The manifest in force, and an area for a transaction of whoever holds the keys; it is discarded in the end."""
+    area: StagingArea
+    if isinstance(store, DirectStore):
+        with head.locked() as base:
+            area = store.begin_direct()
+    else:
+        base, area = head.manifest(), store.new_area()
+    try:
+        yield base, area
+    finally:
+        area.discard()
 
 
 def commit_staged(
@@ -126,6 +142,31 @@ def commit_direct(
             raise CandidateIncomplete(f"{content.object_path(kind)}, which was grafted, is not stored")
     following = replace(following, certificate=head.put_certificate(algorithm))
     return head.publish(replace(following, history=head.put_history(history, current)))
+
+
+def commit_own(
+    head: Head,
+    commit: Callable[..., Manifest],
+    candidate: Candidate,
+    area: StagingArea,
+    *,
+    grafted: Iterable[tuple[ContentHash, ObjectKind]],
+    tagging: Tagging,
+) -> Manifest:
+    """Commit what whoever holds the keys made in an area of ``own_area``; takes the lock.
+
+    ``commit`` is that of the repository, for areas that only stage.
+    """
+    if isinstance(area, DirectArea):
+        with head.locked() as current:
+            return commit_direct(head, current, candidate, area, tagging, grafted=grafted)
+    return commit(
+        candidate.root_hash,
+        base_revision=candidate.base_revision,
+        base_root_hash=candidate.base_root_hash,
+        transaction=area.transaction,
+        tagging=tagging,
+    )
 
 
 def commit_on_top(

@@ -1,8 +1,16 @@
-"""The first revision of a repository: an empty root directory."""
+"""Making a repository: its first revision is an empty root directory."""
 
 import sqlite3
 from contextlib import closing
 
+from softman.cvmfs.errors import (
+    FormatError,
+    HashMismatch,
+    ObjectMissing,
+    RepositoryExists,
+    SignatureInvalid,
+    WrongRepository,
+)
 from softman.cvmfs.format.catalog_writer import create_catalog, root_entry
 from softman.cvmfs.format.hashes import HashAlgorithm, ObjectKind
 from softman.cvmfs.format.manifest import Manifest
@@ -16,10 +24,30 @@ _MASTER_REPLICA_TEXT = b"This file marks the repository as replicatable to strat
 _METAINFO = b"{}"
 
 
-def make_repository(
-    head: Head, *, ttl: int, whitelist_days: int, algorithm: HashAlgorithm, whitelist: bytes | None = None
+def ensure_repository(
+    head: Head, *, ttl: int, whitelist_days: int, algorithm: HashAlgorithm, whitelist: bytes | None
 ) -> Manifest:
-    """Make the repository of ``head``, empty, and sign it. The caller holds the lock.
+    """See ``Repository.create``. The caller holds the lock."""
+    head.store.ensure_directories()
+    try:
+        current = head.manifest()
+    except ObjectMissing:
+        return _first_revision(head, ttl=ttl, whitelist_days=whitelist_days, algorithm=algorithm, whitelist=whitelist)
+    except (SignatureInvalid, WrongRepository) as exc:
+        raise RepositoryExists(f"{head.name} is there already, made with other keys: {exc}") from exc
+    try:
+        head.whitelist()
+    except (SignatureInvalid, WrongRepository) as exc:
+        raise RepositoryExists(f"{head.name} is there already, made with other keys: {exc}") from exc
+    except (ObjectMissing, FormatError, HashMismatch):  # lost or damaged, and ours to replace
+        head.resign_whitelist(current, whitelist_days)
+    return head.repaired(current)
+
+
+def _first_revision(
+    head: Head, *, ttl: int, whitelist_days: int, algorithm: HashAlgorithm, whitelist: bytes | None
+) -> Manifest:
+    """Make the repository of ``head``, empty, and sign it.
 
     Args:
         head: of a store without a manifest.

@@ -11,35 +11,41 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softman.cvmfs.areas import StagingArea
-from softman.cvmfs.commits import check_base, commit_direct, commit_on_top, commit_staged, rebuilder, repair_staged
+from softman.cvmfs.commits import (
+    check_base,
+    commit_on_top,
+    commit_own,
+    commit_staged,
+    own_area,
+    rebuilder,
+    repair_staged,
+)
 from softman.cvmfs.direct import DirectArea
 from softman.cvmfs.editing import Committed, Editing
 from softman.cvmfs.errors import (
     FormatError,
     HashMismatch,
     ObjectMissing,
-    RepositoryExists,
     SignatureInvalid,
     WrongRepository,
 )
 from softman.cvmfs.forgetting import forget_lost_tags
-from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, ObjectKind
+from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm
 from softman.cvmfs.format.history import History, Tag
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.format.names import check_repository_name
 from softman.cvmfs.head import Head
 from softman.cvmfs.ingest.workers import Workers
-from softman.cvmfs.making import make_repository
+from softman.cvmfs.making import ensure_repository
 from softman.cvmfs.revisions import read_history
 from softman.cvmfs.rollback import RolledBack, roll_back
 from softman.cvmfs.rotation import rotate_master_key, rotate_signing_key
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.staging import Staging
-from softman.cvmfs.store.base import DirectStore, StagedStore, StoredFile
+from softman.cvmfs.store.base import StagedStore, StoredFile
 from softman.cvmfs.tags import Tagging, add_tag, remove_tags
-from softman.cvmfs.transaction import Balance, Candidate
+from softman.cvmfs.transaction import Balance
 
 if TYPE_CHECKING:
     from softman.cvmfs.gc import Collection, Retention
@@ -123,25 +129,11 @@ class Repository:
             RepositoryExists: there is one that was made with other keys.
             FormatError: the keys do not belong together.
         """
-        head = self._head
-        head.keys.check()
+        self._head.keys.check()
         with self._store.lock(self.name):
-            self._store.ensure_directories()
-            try:
-                current = head.manifest()
-            except ObjectMissing:
-                return make_repository(
-                    head, ttl=ttl, whitelist_days=whitelist_days, algorithm=algorithm, whitelist=whitelist
-                )
-            except (SignatureInvalid, WrongRepository) as exc:
-                raise RepositoryExists(f"{self.name} is there already, made with other keys: {exc}") from exc
-            try:
-                head.whitelist()
-            except (SignatureInvalid, WrongRepository) as exc:
-                raise RepositoryExists(f"{self.name} is there already, made with other keys: {exc}") from exc
-            except (ObjectMissing, FormatError, HashMismatch):  # lost or damaged, and ours to replace
-                head.resign_whitelist(current, whitelist_days)
-            return head.repaired(current)
+            return ensure_repository(
+                self._head, ttl=ttl, whitelist_days=whitelist_days, algorithm=algorithm, whitelist=whitelist
+            )
 
     def commit(
         self,
@@ -218,7 +210,7 @@ class Repository:
             CvmfsError: the repository cannot be read or written.
         """
         head = self._head
-        with self._area() as (base, area):
+        with own_area(self._head, self._store) as (base, area):
             published = area.is_stored if isinstance(area, DirectArea) else self._store.is_stored
             staging = Staging(area, algorithm=base.root_hash.algorithm, published=published)
             with (
@@ -232,7 +224,9 @@ class Repository:
                 editing.result = Committed(base, is_new=False)
                 if candidate is not None:
                     editing.result = commit_on_top(
-                        lambda built: self._commit_own(built, area, editing.grafted, tagging or Tagging()),
+                        lambda built: commit_own(
+                            head, self.commit, built, area, grafted=editing.grafted, tagging=tagging or Tagging()
+                        ),
                         self.manifest,
                         candidate,
                         partial(rebuilder, self._store, snapshot, candidate, staging, head, balance=balance),
@@ -392,35 +386,3 @@ class Repository:
         """Remove staging areas in which nothing happened for so long; how many there were."""
         with self._store.lock(self.name):
             return self._store.sweep_staged((self._head.now() - older_than).timestamp())
-
-    @contextmanager
-    def _area(self) -> Iterator[tuple[Manifest, StagingArea]]:
-        """The manifest in force, and an area for a transaction of our own."""
-        area: StagingArea
-        if isinstance(self._store, DirectStore):
-            with self._head.locked() as base:
-                area = self._store.begin_direct()
-        else:
-            base, area = self.manifest(), self._store.new_area()
-        try:
-            yield base, area
-        finally:
-            area.discard()
-
-    def _commit_own(
-        self,
-        candidate: Candidate,
-        area: StagingArea,
-        grafted: Iterable[tuple[ContentHash, ObjectKind]],
-        tagging: Tagging,
-    ) -> Manifest:
-        if isinstance(area, DirectArea):
-            with self._head.locked() as current:
-                return commit_direct(self._head, current, candidate, area, tagging, grafted=grafted)
-        return self.commit(
-            candidate.root_hash,
-            base_revision=candidate.base_revision,
-            base_root_hash=candidate.base_root_hash,
-            transaction=area.transaction,
-            tagging=tagging,
-        )

@@ -21,6 +21,7 @@ from softman.cvmfs.errors import HashMismatch
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.repository import Repository
 from softman.names import RepositoryName
+from softman.storage import open_store
 from softman.tasks.client import client_app
 from tests.support.site import SECONDS, Site
 
@@ -76,7 +77,7 @@ def damage(site: Site, name: RepositoryName, path: bytes, content: bytes) -> Non
     material = vault.read_signing(name)
     assert material is not None
     keys = RepositoryKeys(b"", *(material[each].encode() for each in ("publicKey", "privateKey", "certificate")))
-    storage = wiring.storage(site.settings, site.settings.cvmfs.storage, str(name))
+    storage = open_store(site.settings, site.settings.cvmfs.storage, str(name), Role.STRATUM0)
     repository = Repository(storage, str(name), keys, now=lambda: datetime.now(UTC))
     with repository.transaction() as transaction:
         entry = transaction.lookup(path)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from softman import wiring
 from softman.cli.main import run
 from softman.standalone.stack import Stack
+from softman.storage import storage_objects
 from tests.support.bucket_storage import BucketStorage
 
 NAME = "test.example.org"
@@ -59,4 +59,4 @@ def test_the_commands_for_admins_work_on_a_bucket(
     assert run(["repo", "log", NAME, *read]) == 0
     assert [line.split(b"\t")[0] for line in capfdbinary.readouterr().out.splitlines()] == [b"5", b"4"]
     assert run(["repo", "check", NAME, "--content", "--tags", *read]) == 0
-    wiring._storage_objects.cache_clear()
+    storage_objects.cache_clear()

@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from softman import wiring
+from softman.adapters.vault_layout import Role
 from softman.cvmfs.gc import Retention
 from softman.cvmfs.integrity import Extent, check_repository
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.store.http import HttpStore
 from softman.names import RepositoryName
+from softman.storage import open_store
 from tests.support.site import Site
 from tests.support.tars import archive, hard_link, member
 
@@ -65,7 +67,7 @@ def forgets(site: Site, name: RepositoryName) -> None:
 
 def storage(site: Site, name: RepositoryName) -> StagedStore:
     """Where stratum 0 keeps a repository."""
-    return wiring.storage(site.settings, site.settings.cvmfs.storage, str(name))
+    return open_store(site.settings, site.settings.cvmfs.storage, str(name), Role.STRATUM0)
 
 
 def repository(site: Site, name: RepositoryName) -> Repository:

@@ -30,6 +30,7 @@ from softman.errors import ServiceUnavailable
 from softman.names import RepositoryName
 from softman.settings import Settings, load_settings
 from softman.standalone.stack import Stack
+from softman.storage import storage_objects
 from tests.support.bucket_storage import BucketStorage
 from tests.support.world import Clock, World
 
@@ -97,7 +98,7 @@ def storage(request: pytest.FixtureRequest, stack: Stack, unique: str) -> Bucket
 @pytest.fixture
 def world(storage: BucketStorage, tmp_path: Path, material: dict[str, str]) -> Iterator[BucketWorld]:
     yield BucketWorld(tmp_path, material, Clock(datetime.now(UTC)), settings=settings_for(storage, tmp_path))
-    wiring._storage_objects.cache_clear()
+    storage_objects.cache_clear()
 
 
 def test_a_bucket_is_published_to_a_bucket_and_read_by_everybody(world: BucketWorld, storage: BucketStorage) -> None:
