@@ -110,8 +110,12 @@ def test_keys_are_replaced_while_files_are_published(site: Site, name: Repositor
         if step[1] == "certificate":
             site.wait(lambda: "nextPrivateKey" not in secrets.look(), "the new certificate signs")
     site.wait(lambda: "nextPublicKey" not in secrets.owned(), "the new master key signs")
-    # This process, too, knows keys for a minute.
-    wiring._vault(site.settings, Role.DASHBOARD)[0].read_public_keys(name, fresh=True)
+    # What everybody reads is written after what the owner reads; and this process, too, knows keys for a minute.
+    vault = wiring._vault(site.settings, Role.DASHBOARD)[0]
+    site.wait(
+        lambda: (vault.read_public_keys(name, fresh=True) or {}).get("publicKey") == secrets.owned()["publicKey"],
+        "everybody reads the new public key",
+    )
     put(100)
     site.shows(name, files)
     after, last = secrets.look(), secrets.owned()

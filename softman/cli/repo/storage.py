@@ -8,7 +8,6 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from softman.adapters.vault_layout import Role
 from softman.cli.repo.keyfiles import KeyFiles
 from softman.cli.session import Session
 from softman.cvmfs.format.keys import RepositoryKeys
@@ -18,7 +17,6 @@ from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.store.local import LocalStore
 from softman.errors import InvalidInput
-from softman.storage import open_store
 
 if TYPE_CHECKING:
     from softman.cli.sources import Opened
@@ -130,6 +128,9 @@ def open_storage(session: Session, url: str, name: str, *, lock: Path | None = N
     check_repository_name(name)
     parts = urlsplit(url)
     if parts.scheme == "s3":
+        from softman.adapters.vault_layout import Role  # noqa: PLC0415 - a directory does without
+        from softman.storage import open_store  # noqa: PLC0415 - same
+
         return open_store(session.backend.settings, url, name, Role.STRATUM0, lock)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
         msg = f"{url!r} is no storage; file:///folder and s3://bucket[/prefix] are"
