@@ -234,6 +234,17 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerQuota:
+    """What the repositories of one owner may hold together, as seen from one of them. 0 sets no limit."""
+
+    user: str
+    max_entries: int
+    max_bytes: int
+    others: Usage
+    """What all but the one at hand hold."""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What one publish task did: the syncs it made, and what should follow."""
 

@@ -131,6 +131,10 @@ class SyncSettings(_Section):
     turn_seconds: float = Field(default=300.0, gt=0)
     owner_turns: int = Field(default=4, ge=1)
     """So many repositories of one owner are worked on at the same time, interactive work and full syncs each."""
+    owner_bytes: int = Field(default=0, ge=0)
+    """What all repositories that one user asked for may hold together; 0 sets no limit."""
+    owner_entries: int = Field(default=0, ge=0)
+    """Same, entries of all kinds."""
     commit_timeout: float = Field(default=120.0, gt=0)
     links_anywhere: bool = False
     """Let symbolic links lead out of their repository."""

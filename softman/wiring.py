@@ -51,6 +51,7 @@ from softman.names import RepositoryName
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.configuration import as_folder
 from softman.services.connector import Connector
+from softman.services.holdings import Holdings, OwnerLimits
 from softman.services.lifecycle import Lifecycle
 from softman.services.mapping import SiteRules
 from softman.services.material import KeyMaterial, MasterKind, owned_public_keys
@@ -119,6 +120,7 @@ def stratum0(settings: Settings) -> Stratum0:
         whitelist_days=settings.cvmfs.whitelist_days,
         staging_age=timedelta(hours=settings.cvmfs.staging_hours),
         links_anywhere=settings.sync.links_anywhere,
+        owner_quota=_holdings(settings, Role.STRATUM0).quota,
     )
 
 
@@ -217,6 +219,7 @@ def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False
         site=SiteRules(sync.links_anywhere, sync.unpack, tuple(map(as_folder, sync.unpack_below))),
         archives=ArchiveLimits(**settings.archives.model_dump()),
         scratch=scratch(settings),
+        owner_quota=_holdings(settings, Role.PUBLISHER).quota,
         clock=_now,
     )
 
@@ -333,6 +336,22 @@ def _reader(
     url = settings.cvmfs.url
     store = GuardedStore(HttpStore([f"{url.rstrip('/')}/{name}"], ca_file=settings.tls.ca_file), _web_server(url))
     return RepositoryReader(store, str(name), public_keys, now=_now, work_dir=work_dir)
+
+
+@cache
+def _holdings(settings: Settings, role: Role) -> Holdings:
+    """What owners have: stratum 0 reads it where it is stored, and so needs no web server; publishers as clients do."""
+
+    def stored(name: RepositoryName, public_keys: tuple[bytes, ...]) -> RepositoryReader:
+        store = open_store(settings, settings.cvmfs.storage, str(name), role)
+        return RepositoryReader(store, str(name), public_keys, now=_now, work_dir=scratch(settings))
+
+    def published(name: RepositoryName, public_keys: tuple[bytes, ...]) -> RepositoryReader:
+        return _reader(settings, name, public_keys, scratch(settings))
+
+    vault, registry = _vault(settings, role)
+    limits = OwnerLimits(settings.sync.owner_entries, settings.sync.owner_bytes)
+    return Holdings(registry, vault, stored if role is Role.STRATUM0 else published, limits)
 
 
 def _repository(settings: Settings, name: RepositoryName, keys: RepositoryKeys) -> Repository:

@@ -94,6 +94,7 @@ _STACKS = {
     "tests/integration/test_main_job.py": "site",
     "tests/integration/test_notifications.py": "site",
     "tests/integration/test_outages.py": "site",
+    "tests/integration/test_owner_quota.py": "site",
     "tests/integration/test_owner_view.py": "site",
     "tests/integration/test_releases.py": "site",
     "tests/integration/test_sharing.py": "site",

@@ -53,6 +53,8 @@ class Request:
     """As ``os.fsdecode`` makes it."""
     links_within: str
     """See ``Limits``."""
+    quota_note: str
+    """Same."""
     memory_bytes: int
     cpu_seconds: int
     file_bytes: int
@@ -166,6 +168,7 @@ def _terms(request: Request) -> Terms:
         max_catalog_bytes=request.max_catalog_bytes,
         lease_path=os.fsencode(request.lease_path),
         links_within=os.fsencode(request.links_within),
+        quota_note=request.quota_note,
     )
 
 

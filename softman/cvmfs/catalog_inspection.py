@@ -45,6 +45,8 @@ class Terms:
     lease_path: bytes = b""
     links_within: bytes = b""
     """Out of which no symbolic link may lead that is new or has another target; empty for anywhere."""
+    quota_note: str = ""
+    """What a refusal for too many entries or bytes says, too."""
 
     def check_lease(self, path: bytes, *, only_links: bool = False) -> None:
         """Accept a change of ``path``.

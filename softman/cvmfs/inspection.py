@@ -114,4 +114,5 @@ class Inspection:
             return
         before = self._base.holding(b"").reader.counters.total
         if value > (before.entries if what == "entries" else before.file_size):  # shrinking is always possible
-            raise CandidateRejected(f"quota: {value} {what} in the repository, {limit} are possible")
+            note = f"; {self._terms.quota_note}" if self._terms.quota_note else ""
+            raise CandidateRejected(f"quota: {value} {what} in the repository, {limit} are possible{note}")

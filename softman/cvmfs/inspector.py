@@ -47,6 +47,8 @@ class Limits:
     lease_path: bytes = b""
     links_within: str = ""
     """Where clients see the repository, out of which no symbolic link may lead; empty lets them lead anywhere."""
+    quota_note: str = ""
+    """What a refusal for too many entries or bytes says, too."""
     max_catalog_bytes: int = 4 * _GIB
     """Of any catalog's database."""
     timeout: float = 300.0
@@ -103,6 +105,7 @@ def inspect_staged(
         max_catalog_bytes=limits.max_catalog_bytes,
         lease_path=os.fsdecode(limits.lease_path),
         links_within=limits.links_within,
+        quota_note=limits.quota_note,
         memory_bytes=limits.memory_bytes,
         cpu_seconds=limits.cpu_seconds,
         file_bytes=4 * largest,

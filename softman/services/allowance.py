@@ -7,11 +7,12 @@ is reserved before it is read.
 
 import threading
 from dataclasses import dataclass
+from sys import maxsize
 
 from softman.cvmfs.format.counters import Counters
 from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.transaction import Transaction
-from softman.model import BucketObject, Quotas, Refusal
+from softman.model import BucketObject, OwnerQuota, Quotas, Refusal
 from softman.services.mapping import Target, TargetKind, is_unpacked
 
 _TIGHT = 0.8
@@ -37,16 +38,46 @@ class Share:
         return Share(self.entries - other.entries, self.bytes - other.bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """One quota: of what, how much, and what of it is taken elsewhere."""
+
+    what: str
+    entries: int
+    bytes: int
+    elsewhere: Share = Share()
+
+    def exceeded(self, used: Share, more: Share) -> str | None:
+        """Why ``used`` is not possible, of which ``more`` is new; what takes nothing more is always possible."""
+        now = used + self.elsewhere
+        if more.entries > 0 and now.entries > self.entries:
+            return f"quota: {self.what} would have {now.entries} entries; {self.entries} are possible"
+        if more.bytes > 0 and now.bytes > self.bytes:
+            return f"quota: {self.what} would have {now.bytes} bytes; {self.bytes} are possible"
+        return None
+
+    def is_tight(self, used: Share) -> bool:
+        """Whether little is left."""
+        now = used + self.elsewhere
+        return now.entries > _TIGHT * self.entries or now.bytes > _TIGHT * self.bytes
+
+
 class Allowance:
     """What may still be added in one slice. Threads may share it.
 
     Args:
         quotas: of the repository.
         used: what the base of the slice adds up to.
+        owner: what its owner may have in all repositories; None when that is not limited.
     """
 
-    def __init__(self, quotas: Quotas, used: Counters) -> None:
+    def __init__(self, quotas: Quotas, used: Counters, owner: OwnerQuota | None = None) -> None:
         self._quotas = quotas
+        self._limits = [_Limit("the repository", quotas.max_entries, quotas.max_bytes)]
+        if owner is not None:
+            others = Share(owner.others.entries, owner.others.bytes)
+            whose = f"all repositories of {owner.user} together"
+            self._limits.append(_Limit(whose, owner.max_entries or maxsize, owner.max_bytes or maxsize, others))
         self._used = Share(used.entries, used.file_size)
         self._reserved: dict[str, Share] = {}
         self._lock = threading.Lock()
@@ -95,16 +126,13 @@ class Allowance:
 
     def _reserve(self, key: str, share: Share) -> Refusal | None:
         used = self._used + share
-        for what, now, more, limit in (
-            ("entries", used.entries, share.entries, self._quotas.max_entries),
-            ("bytes", used.bytes, share.bytes, self._quotas.max_bytes),
-        ):
-            if more > 0 and now > limit:
-                return Refusal(key, f"quota: the repository would have {now} {what}; {limit} are possible")
+        for limit in self._limits:
+            reason = limit.exceeded(used, share)
+            if reason is not None:
+                return Refusal(key, reason)
         self._used = used
         self._reserved[key] = share
         return None
 
     def _is_tight(self) -> bool:
-        quotas, used = self._quotas, self._used
-        return used.entries > _TIGHT * quotas.max_entries or used.bytes > _TIGHT * quotas.max_bytes
+        return any(limit.is_tight(self._used) for limit in self._limits)

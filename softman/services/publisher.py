@@ -20,10 +20,11 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging, new_transaction_id
 from softman.cvmfs.transaction import Balance
 from softman.errors import Busy, Conflict, Corrupt, NotFound, PermanentError, ServiceUnavailable
-from softman.model import Base, Everything, Keys, Part, RegistryRecord, Scope, State, Turn
+from softman.model import Base, Everything, Keys, OwnerQuota, Part, RegistryRecord, Scope, State, Turn
 from softman.names import RepositoryName
 from softman.services.archives.limits import ArchiveLimits
 from softman.services.arrivals import Arrivals
+from softman.services.holdings import unlimited_owner
 from softman.services.keeper import LeaseKeeper
 from softman.services.mapping import DEFAULT_SITE, Rules, SiteRules
 from softman.services.material import owned_public_keys
@@ -67,6 +68,7 @@ class Publisher:
         site: what the site's settings say about all repositories.
         archives: what an archive may hold.
         scratch: a directory for temporary files; None takes the system's.
+        owner_quota: what a repository's owner may have, and has elsewhere; None for no limit.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Publisher:
         site: SiteRules = DEFAULT_SITE,
         archives: ArchiveLimits | None = None,
         scratch: Path | None = None,
+        owner_quota: Callable[[RegistryRecord], OwnerQuota | None] = unlimited_owner,
     ) -> None:
         self._vault = vault
         self._registry = registry
@@ -93,6 +96,7 @@ class Publisher:
         self._records = records
         self._open_reader = open_reader
         self._limits = limits
+        self._owner_quota = owner_quota
         settings = SliceSettings(
             limits.slice,
             limits.threads,
@@ -265,7 +269,8 @@ class Publisher:
         with cvmfs_errors(f"the keys of {name}"):
             reader = self._open_reader(name, owned_public_keys(self._keys(record)))
         gateway_key = partial(self._gateway_key, record)
-        return Workplace(name, gateway_key, reader, record.quotas, Rules(str(name))), record
+        owner_quota = partial(self._owner_quota, record)
+        return Workplace(name, gateway_key, reader, record.quotas, owner_quota, Rules(str(name))), record
 
     def _gateway_key(self, record: RegistryRecord, fresh: bool) -> GatewayKey:
         with cvmfs_errors(f"the gateway key of {record.repository}"):

@@ -16,7 +16,7 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.transaction import Balance, Transaction
 from softman.errors import Conflict, ServiceUnavailable
-from softman.model import Base, CommitRequest, Quotas, SyncReport
+from softman.model import Base, CommitRequest, OwnerQuota, Quotas, SyncReport
 from softman.names import RepositoryName
 from softman.services.allowance import Allowance
 from softman.services.archives.limits import ArchiveLimits
@@ -46,6 +46,8 @@ class Workplace:
     """The gateway key; as it is now, when asked so, else as it was known a while ago."""
     reader: RepositoryReader
     quotas: Quotas
+    owner_quota: Callable[[], OwnerQuota | None]
+    """What the owner may have in all repositories, and has elsewhere now; None for no limit."""
     rules: Rules
     configuration: str | None = None
     """The bucket's configuration, when the registry does not have it yet."""
@@ -216,7 +218,7 @@ class SliceMaker:
         keeper: LeaseKeeper,
         damaged: AbstractSet[tuple[ContentHash, ObjectKind]],
     ) -> bool:
-        allowance = Allowance(work.quotas, transaction.counters.total)
+        allowance = Allowance(work.quotas, transaction.counters.total, work.owner_quota())
         gate = Gate(allowance)
         settings = self._settings
 

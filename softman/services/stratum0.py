@@ -1,5 +1,6 @@
 """What stratum 0 does: the only side with signing keys. Every method may be repeated from any point."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,9 +22,10 @@ from softman.errors import (
     SoftmanError,
     TransientError,
 )
-from softman.model import Base, CommitAnswer, CommitRequest, RegistryRecord, State
+from softman.model import Base, CommitAnswer, CommitRequest, OwnerQuota, Quotas, RegistryRecord, State
 from softman.names import Kind, Owner, RepositoryName
 from softman.services.configuration import parse_configuration
+from softman.services.holdings import unlimited_owner
 from softman.services.lifecycle import UNFINISHED, check_kept, check_open
 from softman.services.material import KeyMaterial, Material
 from softman.services.proof import check_signature
@@ -48,6 +50,7 @@ class Stratum0:
         whitelist_days: validity of a whitelist.
         staging_age: staged objects older than this are swept.
         links_anywhere: let symbolic links lead out of their repository.
+        owner_quota: what a repository's owner may have, and has elsewhere; None for no limit.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Stratum0:
         whitelist_days: int,
         staging_age: timedelta,
         links_anywhere: bool = False,
+        owner_quota: Callable[[RegistryRecord], OwnerQuota | None] = unlimited_owner,
     ) -> None:
         self._vault = vault
         self._material = material
@@ -74,6 +78,7 @@ class Stratum0:
         self._whitelist_days = whitelist_days
         self._staging_age = staging_age
         self._links_anywhere = links_anywhere
+        self._owner_quota = owner_quota
 
     def request(self, user: str, subject: str, kind: Kind, group: str | None) -> RegistryRecord:
         """Register the repository of a user or a group; asking again gives the same record.
@@ -203,14 +208,15 @@ class Stratum0:
     def _commit(self, material: Material, request: CommitRequest, record: RegistryRecord) -> Manifest:
         """Commit with the key in use, which may be replaced at this moment."""
         inside = "" if self._links_anywhere else f"/cvmfs/{material.name}"
+        limits = commit_limits(record.quotas, self._owner_quota(record), request.path, inside)
         repository = self._open_repository(material.name, material.keys)
         for _ in range(_SIGNATURES):
             try:
-                return _commit(repository, request, record, inside)
+                return _commit(repository, request, limits)
             except SignatureInvalid:
                 material = self._material.get(material.name, fresh=True)
                 repository = self._whitelists.opened(material, material.keys)
-        return _commit(repository, request, record, inside)
+        return _commit(repository, request, limits)
 
     def _keep_configuration(self, record: RegistryRecord, text: str | None) -> None:
         """Record the bucket's configuration as the last good one (decision 13), before a revision follows it."""
@@ -281,19 +287,31 @@ def _base_after(conflict: Conflict, request: CommitRequest) -> Base:
     return Base(cause.revision, str(cause.root_hash)) if isinstance(cause, RevisionConflict) else request.base
 
 
-def _commit(repository: Repository, request: CommitRequest, record: RegistryRecord, links_within: str) -> Manifest:
+def _commit(repository: Repository, request: CommitRequest, limits: Limits) -> Manifest:
     return repository.commit(
         ContentHash.parse(request.new_root_hash),
         base_revision=request.base.revision,
         base_root_hash=ContentHash.parse(request.base.root_hash),
         transaction=request.transaction,
-        limits=Limits(
-            max_entries=_with_markers(record.quotas.max_entries),
-            max_bytes=record.quotas.max_bytes,
-            lease_path=repository_path(request.path),
-            links_within=links_within,
-        ),
+        limits=limits,
         repairs=[path.encode(errors="surrogateescape") for path in request.repairs],
+    )
+
+
+def commit_limits(quotas: Quotas, owner: OwnerQuota | None, path: str, links_within: str) -> Limits:
+    """What a candidate must keep to: the quotas of its repository, and what its owner's other repositories leave."""
+    max_entries, max_bytes, note = quotas.max_entries, quotas.max_bytes, ""
+    if owner is not None:
+        others = owner.others
+        max_entries = min(max_entries, max(0, owner.max_entries - others.entries) if owner.max_entries else max_entries)
+        max_bytes = min(max_bytes, max(0, owner.max_bytes - others.bytes) if owner.max_bytes else max_bytes)
+        note = f"other repositories of {owner.user} hold {others.entries} entries and {others.bytes} bytes"
+    return Limits(
+        max_entries=_with_markers(max_entries),
+        max_bytes=max_bytes,
+        lease_path=repository_path(path),
+        links_within=links_within,
+        quota_note=note,
     )
 
 

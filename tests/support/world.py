@@ -140,13 +140,14 @@ class World:
         keys = public_keys or (self.material["publicKey"].encode(),)
         return RepositoryReader(LocalStore(self.root / str(name)), str(name), keys, now=self.clock)
 
-    def provision(self, user: str = "alice") -> RepositoryName:
+    def provision(self, user: str = "alice", group: str | None = None) -> RepositoryName:
         """A repository that takes commits, and its empty bucket."""
-        name = self.stratum0.request(user, f"sub-{user}", Kind.PERSONAL, None).repository
+        kind = Kind.PERSONAL if group is None else Kind.GROUP
+        name = self.stratum0.request(user, f"sub-{user}", kind, group).repository
         MemoryKeyVault(Role.STRATUM0, self.vault).create_signing(name, self.material)
         self.stratum0.create_repository(name)
         self.stratum0.publish_keys(name)
-        self.buckets.add_user(user)
+        self.buckets.add_user(name.bucket)
         self.buckets.ensure_bucket(name.bucket, name.bucket)
         return name
 

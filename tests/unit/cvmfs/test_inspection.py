@@ -81,6 +81,7 @@ def inspected(workshop: Workshop, candidate: Candidate, staging: Staging, tmp_pa
         max_catalog_bytes=10**7,
         lease_path="",
         links_within="",
+        quota_note="",
         memory_bytes=2**30,
         cpu_seconds=60,
         file_bytes=10**8,

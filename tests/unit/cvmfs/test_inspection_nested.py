@@ -51,6 +51,7 @@ class Inspector:
             max_catalog_bytes=10**7,
             lease_path="",
             links_within="",
+            quota_note="",
             memory_bytes=2**30,
             cpu_seconds=60,
             file_bytes=10**8,
