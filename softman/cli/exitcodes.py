@@ -71,6 +71,11 @@ OUTCOMES: dict[type[Exception], Outcome] = {
     cvmfs.TagError: Outcome(47, "softman repo tag shows what there is"),
     cvmfs.RevisionMissing: Outcome(48, "softman log, or softman repo log, shows what there is"),
     cvmfs.SourceError: Outcome(49, "nothing was published"),
+    cvmfs.GatewayError: Outcome(60, "the log of the gateway says more"),
+    cvmfs.GatewayRefused: Outcome(61, "check the gateway key, and the paths that it is for"),
+    cvmfs.LeaseBusy: Outcome(62, _WAIT),
+    cvmfs.LeaseLost: Outcome(63, "publish again, with a new lease"),
+    cvmfs.GatewayUnavailable: Outcome(64, "does the gateway run? is its URL right?"),
 }
 
 

@@ -23,7 +23,12 @@
     │   └── CandidateIncomplete  it counts on an object that is neither staged nor stored; staging it anew may succeed
     ├── TagError                 a tag is not there, is there already, or cannot have its name
     ├── RevisionMissing          a revision never was, or was collected
-    └── SourceError              what is to be published cannot be read, is damaged, or changed meanwhile
+    ├── SourceError              what is to be published cannot be read, is damaged, or changed meanwhile
+    └── GatewayError             a repository gateway did not do what it was asked, and would not do it again
+        ├── GatewayRefused       it does not accept the key, the path, the repository or the request
+        ├── LeaseBusy            another publisher has the path
+        ├── LeaseLost            the lease is over, or can do no more; begin again with a new one
+        └── GatewayUnavailable   it gives no answer, or one that says nothing about what was done
 """
 
 from typing import ClassVar
@@ -186,3 +191,45 @@ class SourceError(CvmfsError):
     """A directory or archive to be published cannot be read, is damaged, or changed while it was read."""
 
     code = "source"
+
+
+class GatewayError(CvmfsError):
+    """A repository gateway did not do what it was asked, and would not do it again."""
+
+    code = "gateway"
+
+
+class GatewayRefused(GatewayError):
+    """The gateway does not accept the key, the path, the repository or the request."""
+
+    code = "gateway-refused"
+
+
+class LeaseBusy(GatewayError):
+    """Another publisher has a lease on the path, on one above it or on one below.
+
+    Args:
+        message: what happened.
+        seconds: until that lease ends at the latest.
+    """
+
+    code = "lease-busy"
+
+    def __init__(self, message: str, seconds: float = 0.0) -> None:
+        super().__init__(message, seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class LeaseLost(GatewayError):
+    """The lease is over, or can do no more; what was sent under it is void. Begin again with a new one."""
+
+    code = "lease-lost"
+
+
+class GatewayUnavailable(GatewayError):
+    """The gateway gives no answer, or one that says nothing about what was done: a commit may have happened."""
+
+    code = "gateway-unavailable"

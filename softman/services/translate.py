@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from softman.adapters.circuit import StoreOutage
 from softman.cvmfs import errors as cvmfs
 from softman.errors import (
+    Busy,
     CandidateRefused,
     Conflict,
     Corrupt,
+    Forbidden,
     NotFound,
     Outage,
     PermanentError,
@@ -28,6 +30,10 @@ TABLE: dict[type[cvmfs.CvmfsError], type[SoftmanError]] = {
     cvmfs.RevisionConflict: Conflict,
     cvmfs.CandidateRejected: CandidateRefused,
     cvmfs.CandidateIncomplete: Conflict,
+    cvmfs.GatewayRefused: Forbidden,
+    cvmfs.LeaseBusy: Busy,
+    cvmfs.LeaseLost: Conflict,
+    cvmfs.GatewayUnavailable: ServiceUnavailable,
 }
 """The most specific class wins."""
 
