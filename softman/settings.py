@@ -9,18 +9,16 @@ import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from softman.errors import InvalidInput
+from softman.settings_dashboard import DashboardSettings
+from softman.settings_section import Section as _Section
 from softman.transport import addresses, plain_text_host, weakens_tls
 
 CONFIG_VARIABLE = "SOFTMAN_CONFIG"
 _DOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TlsSettings(_Section):
@@ -240,6 +238,7 @@ class Settings(BaseSettings):
     archives: ArchiveSettings = ArchiveSettings()
     events: EventSettings = EventSettings()
     cvmfs: CvmfsSettings = CvmfsSettings()
+    dashboard: DashboardSettings = DashboardSettings()
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -252,6 +251,8 @@ class Settings(BaseSettings):
             "cvmfs.s3.endpoint": self.cvmfs.s3.endpoint,
             "cvmfs.url": self.cvmfs.url,
             "vault.address": self.vault.address,
+            "dashboard.url": self.dashboard.url,
+            "dashboard.provider.issuer": self.dashboard.provider.issuer,
         }
 
     @property
@@ -272,9 +273,15 @@ class Settings(BaseSettings):
             "vault": filled(self.vault, self.tls.ca_file),
             "s3": s3,
             "cvmfs": self.cvmfs.model_copy(update={"s3": storage}),
+            "dashboard": self.dashboard.model_copy(
+                update={"provider": filled(self.dashboard.provider, self.tls.ca_file)}
+            ),
         }
         self.__dict__.update(sections)  # frozen for everybody else
-        for file in (self.tls.ca_file, *(section.ca_file for section in (s3, storage, self.vault))):
+        for file in (
+            self.tls.ca_file,
+            *(section.ca_file for section in (s3, storage, self.vault, self.dashboard.provider)),
+        ):
             if file is not None and not file.is_file():
                 msg = f"ca_file: {file} is no file"
                 raise ValueError(msg)

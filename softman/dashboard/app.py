@@ -1,0 +1,39 @@
+"""Puts the dashboard together."""
+
+from fastapi import Depends, FastAPI
+
+from softman.dashboard import api, pages, problems, security
+from softman.dashboard.auth.sessions import Sessions
+from softman.dashboard.security import check_csrf
+from softman.dashboard.store import DashboardStore
+from softman.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application, ready to be served.
+
+    Args:
+        settings: those of the role ``dashboard``.
+    """
+    app = FastAPI(
+        title="softman",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        dependencies=[Depends(check_csrf)],
+    )
+    store = DashboardStore(settings.dashboard.state_dir)
+    app.state.settings = settings
+    app.state.store = store
+    app.state.sessions = Sessions(store, settings.dashboard)
+    problems.install(app)
+    security.install(app, settings.dashboard)
+    app.add_api_route("/healthz", health, include_in_schema=False)
+    app.include_router(api.router)
+    app.include_router(pages.router)
+    return app
+
+
+def health() -> dict[str, str]:
+    """Whether this process answers; what it depends on is another question."""
+    return {"status": "ok"}

@@ -1,0 +1,1 @@
+"""Who asks: login by OpenID Connect, API tokens, sessions."""

@@ -1,0 +1,46 @@
+"""An application with its store in a temporary folder, and clients that are logged in."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI, Response
+from fastapi.testclient import TestClient
+
+from softman.dashboard.app import create_app
+from softman.dashboard.auth.sessions import Session, Sessions
+from softman.identity import Principal
+from softman.settings import Settings, load_settings
+
+ALICE = Principal("subject-of-alice", "alice", name="Alice")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    dashboard = {"url": "https://softman.example.org", "state_dir": tmp_path / "dashboard"}
+    return load_settings(dashboard=dashboard, state_dir=tmp_path)
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app: FastAPI, settings: Settings) -> Iterator[TestClient]:
+    with TestClient(app, base_url=settings.dashboard.url, follow_redirects=False) as client:
+        yield client
+
+
+@pytest.fixture
+def log_in(app: FastAPI, client: TestClient) -> Callable[[Principal], Session]:
+    """Gives the client the session of a person."""
+
+    def begin(who: Principal) -> Session:
+        sessions: Sessions = app.state.sessions
+        response = Response()
+        session = sessions.begin(response, who)
+        client.headers["Cookie"] = response.headers["set-cookie"].partition(";")[0]
+        return session
+
+    return begin
