@@ -41,6 +41,8 @@ class S3Settings(_Section):
     """The object store that holds the users' buckets."""
 
     endpoint: str = "http://127.0.0.1:7480"
+    public_endpoint: str = ""
+    """As users and their browsers reach it; empty for ``endpoint``."""
     region: str = "us-east-1"
     ca_file: Path | None = None
     """None for that of ``tls``."""
@@ -60,6 +62,27 @@ class S3Settings(_Section):
     """``amqps://user:password@host:port/vhost`` as the object store reaches RabbitMQ; ``amqp`` on its own host."""
     push_ca_file: Path | None = None
     """The authorities for it, on the hosts of the object store; None for those of their system."""
+
+
+class UploadSettings(_Section):
+    """Uploads in the browser: the dashboard's own user may put objects below ``cvmfs/`` of connected buckets."""
+
+    enabled: bool = False
+    uid: str = Field(default="softman-uploader", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    """That user of the object store; the connector lets it into each bucket, and out again when uploads are off."""
+    credential: S3Credential = S3Credential()
+    """Its keys, which the dashboard alone needs."""
+    origin: str = Field(default="", pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$")
+    """The dashboard as browsers see it, ``https://softman.example.org``: scheme, host and port."""
+    max_files: int = Field(default=20_000, ge=1)
+    """Files that one page takes at a time."""
+
+    @model_validator(mode="after")
+    def _has_origin(self) -> Self:
+        if self.enabled and not self.origin:
+            msg = "uploads.origin is missing: browsers upload only where the object store knows the dashboard's address"
+            raise ValueError(msg)
+        return self
 
 
 class VaultCredential(_Section):
@@ -233,6 +256,7 @@ class Settings(BaseSettings):
     """How often pending keys without a holder are looked for."""
     tls: TlsSettings = TlsSettings()
     s3: S3Settings = S3Settings()
+    uploads: UploadSettings = UploadSettings()
     vault: VaultSettings = VaultSettings()
     sync: SyncSettings = SyncSettings()
     archives: ArchiveSettings = ArchiveSettings()
@@ -247,6 +271,7 @@ class Settings(BaseSettings):
             "broker_url": self.broker_url.get_secret_value(),
             "redis_url": self.redis_url.get_secret_value(),
             "s3.endpoint": self.s3.endpoint,
+            "s3.public_endpoint": self.s3.public_endpoint,
             "s3.push_endpoint": self.s3.push_endpoint.get_secret_value(),
             "cvmfs.s3.endpoint": self.cvmfs.s3.endpoint,
             "cvmfs.url": self.cvmfs.url,

@@ -316,7 +316,7 @@ def _buckets(settings: Settings) -> BucketReader:
 
 @cache
 def _bucket_connector(settings: Settings) -> BucketConnector:
-    return guarded(S3Connector.from_settings(settings.s3), _circuit(settings, "the object store"))
+    return guarded(S3Connector.from_settings(settings.s3, settings.uploads), _circuit(settings, "the object store"))
 
 
 @cache

@@ -26,6 +26,7 @@ class _Bucket:
     owner: str
     objects: dict[str, tuple[BucketObject, bytes]] = field(default_factory=dict)
     notified: bool = False
+    uploads: bool = False
 
 
 class MemoryBuckets:
@@ -37,6 +38,7 @@ class MemoryBuckets:
         create_missing_users: let ``ensure_bucket`` make owners.
         on_event: called with bucket and key after each change below ``cvmfs/`` of a notified bucket.
         part: bytes that are read of an object at once.
+        uploads: what ``ensure_uploads`` lets the dashboard do.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class MemoryBuckets:
         create_missing_users: bool = False,
         on_event: Callable[[str, str], None] | None = None,
         part: int = _PART,
+        uploads: bool = False,
     ) -> None:
         self._part = part
+        self._uploads = uploads
         self._clock = clock
         self._users = set(users)
         self._create_missing_users = create_missing_users
@@ -116,6 +120,13 @@ class MemoryBuckets:
     def remove_notification(self, bucket: str) -> None:
         """See ``BucketConnector.remove_notification``."""
         self._get(bucket).notified = False
+
+    def ensure_uploads(self, bucket: str) -> bool:
+        """See ``BucketConnector.ensure_uploads``."""
+        with self._lock:
+            present = self._get(bucket)
+            changed, present.uploads = present.uploads is not self._uploads, self._uploads
+            return changed
 
     def put(self, bucket: str, key: str, body: bytes, metadata: dict[str, str] | None = None) -> BucketObject:
         """Store an object as its user would."""

@@ -94,6 +94,15 @@ class BucketConnector(Protocol):
     def remove_notification(self, bucket: str) -> None:
         """Take our notification off the bucket; nothing happens when it is not there."""
 
+    def ensure_uploads(self, bucket: str) -> bool:
+        """Make sure that the dashboard may put objects below ``cvmfs/``, or may not, as the site wants it.
+
+        What the owner allows others, and from where, stays as it is. True when something had to be changed.
+
+        Raises:
+            InvalidInput: the bucket's policy cannot be read, or there is no room in it.
+        """
+
 
 Change = Callable[[dict[str, str]], dict[str, str]]
 """From what is stored to what shall be stored; keeps its argument as it is."""

@@ -12,8 +12,9 @@ What RGW does here differs from AWS (seen on 16.2.15):
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -21,9 +22,10 @@ from softman.adapters.errormap import translated
 from softman.adapters.s3 import bucket_owner
 from softman.adapters.s3_client import S3_TABLE, S3Access, code_of, s3_client, sns_client
 from softman.adapters.s3_http import SignedHttp
+from softman.adapters.s3_upload_grants import UploadGrant, merged_policy, merged_rules
 from softman.errors import Forbidden, NotFound
 from softman.model import PUBLISHED_PREFIX
-from softman.settings import S3Settings
+from softman.settings import S3Settings, UploadSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import TopicConfigurationTypeDef
     from mypy_boto3_sns import SNSClient
 
+_Found = TypeVar("_Found")
 NOTIFICATION_ID = "softman"
 EXCHANGE = "s3-events"
 RENEWAL_SECONDS = 3600.0
@@ -67,25 +70,30 @@ class S3Connector:
         access: the object store and the connector's credential, which must be a system user's.
         topic: the topic to make and to connect buckets to.
         create_missing_users: make owners that the object store does not know (development).
+        uploads: who may upload for the owners, if anybody.
     """
 
-    def __init__(self, access: S3Access, topic: Topic, *, create_missing_users: bool = False) -> None:
+    def __init__(
+        self, access: S3Access, topic: Topic, *, create_missing_users: bool = False, uploads: UploadGrant | None = None
+    ) -> None:
         self._client: S3Client = s3_client(access)
         self._topics: SNSClient = sns_client(access)
         self._http = SignedHttp(access)
         self._topic = topic
         self._create_missing_users = create_missing_users
+        self._uploads = uploads
         self._renewed: dict[str, float] = {}
 
     @classmethod
-    def from_settings(cls, settings: S3Settings) -> Self:
+    def from_settings(cls, settings: S3Settings, uploads: UploadSettings | None = None) -> Self:
         """Connect with the connector's credential."""
         credential = settings.connector
         secret = credential.secret_key.get_secret_value()
         access = S3Access(settings.endpoint, credential.access_key, secret, settings.region, ca_file=settings.ca_file)
         endpoint, authorities = settings.push_endpoint.get_secret_value(), settings.push_ca_file
         topic = Topic(settings.topic, endpoint, ca_location=str(authorities or ""))
-        return cls(access, topic, create_missing_users=settings.create_missing_users)
+        grant = UploadGrant(uploads.uid, uploads.origin) if uploads is not None and uploads.enabled else None
+        return cls(access, topic, create_missing_users=settings.create_missing_users, uploads=grant)
 
     def ensure_bucket(self, bucket: str, owner: str) -> bool:
         """See ``BucketConnector.ensure_bucket``."""
@@ -169,6 +177,41 @@ class S3Connector:
             with translated(S3_TABLE, f"remove the notification of bucket {bucket}"):
                 self._http.request("DELETE", f"/{bucket}", {"notification": NOTIFICATION_ID})
 
+    def ensure_uploads(self, bucket: str) -> bool:
+        """See ``BucketConnector.ensure_uploads``.
+
+        There is no compare-and-swap: what an owner writes between our reading and writing is lost. So nothing is
+        written where nothing is to be changed.
+        """
+        with translated(S3_TABLE, f"let the dashboard upload to bucket {bucket}"):
+            return self._ensure_policy(bucket) | self._ensure_rules(bucket)
+
+    def _ensure_policy(self, bucket: str) -> bool:
+        present = _unless(
+            "NoSuchBucketPolicy", lambda: str(self._client.get_bucket_policy(Bucket=bucket)["Policy"]), None
+        )
+        wanted = merged_policy(present, bucket, self._uploads)
+        if wanted == present:
+            return False
+        if wanted is None:
+            self._client.delete_bucket_policy(Bucket=bucket)
+        else:
+            self._client.put_bucket_policy(Bucket=bucket, Policy=wanted)
+        return True
+
+    def _ensure_rules(self, bucket: str) -> bool:
+        present: list[Any] = _unless(
+            "NoSuchCORSConfiguration", lambda: list(self._client.get_bucket_cors(Bucket=bucket)["CORSRules"]), []
+        )
+        wanted = merged_rules(present, self._uploads)
+        if wanted == present:
+            return False
+        if wanted:
+            self._client.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": wanted})
+        else:
+            self._client.delete_bucket_cors(Bucket=bucket)
+        return True
+
     def _our_notifications(self, bucket: str) -> list[Any]:
         with translated(S3_TABLE, f"read the notifications of bucket {bucket}"):
             found = self._client.get_bucket_notification_configuration(Bucket=bucket)
@@ -190,6 +233,15 @@ class S3Connector:
         # The broker's own address is compared apart: "&" may stand in it, and RGW hands it out decoded.
         wanted = {f"{name}={value}" for name, value in self._topic.attributes.items() if name != "push-endpoint"}
         return endpoint.get("EndpointAddress") == self._topic.push_endpoint and wanted <= stated
+
+
+def _unless(code: str, ask: Callable[[], _Found], otherwise: _Found) -> _Found:
+    try:
+        return ask()
+    except ClientError as exc:
+        if code_of(exc) != code:
+            raise
+        return otherwise
 
 
 def _check_owner(bucket: str, owner: str, present: str) -> None:

@@ -1,6 +1,7 @@
 """Connecting buckets: the work of the ``connector`` pool, with a credential of its own (decision 3)."""
 
 from softman.adapters.ports import BucketConnector
+from softman.errors import PermanentError
 from softman.log import get_logger
 from softman.names import RepositoryName
 
@@ -33,4 +34,14 @@ class Connector:
         if changed:
             _log.info("notification is installed", repository=str(name), bucket_created=created)
         bucket = f"bucket {name.bucket} {'created' if created else 'found'}"
-        return f"{bucket}, notification {'installed' if changed else 'in place'}"
+        done = f"{bucket}, notification {'installed' if changed else 'in place'}"
+        return done + self._share(name)
+
+    def _share(self, name: RepositoryName) -> str:
+        """What became of uploads in the browser, without which a bucket is connected all the same."""
+        try:
+            changed = self._buckets.ensure_uploads(name.bucket)
+        except PermanentError as exc:
+            _log.warning("the dashboard cannot upload", repository=str(name), reason=str(exc))
+            return f"; uploads in the browser are not possible: {exc}"
+        return ", uploads in the browser switched" if changed else ""

@@ -23,7 +23,7 @@ from softman.standalone.ports import LOOPBACK
 from softman.standalone.process import require_program, write_private
 from softman.standalone.server import Facts, Place, Server
 
-READER, CONNECTOR = "softman-reader", "softman-connector"
+READER, CONNECTOR, UPLOADER = "softman-reader", "softman-connector", "softman-uploader"
 STORING, STAGING = "softman-storing", "softman-staging"
 """The users of stratum 0 and of publishers where repositories are stored in a bucket."""
 REPOSITORIES = S3Place("softman-repositories")
@@ -160,11 +160,13 @@ class GatewayServer(Server):
     def create_service_users(self) -> dict[str, S3Keys]:
         """Make softman's own users (decision 3): the connector may do everything, the reader only look at it.
 
-        The reader is no system user: those of radosgw 16.2 can act as anybody in spite of an op-mask.
+        The reader is no system user: those of radosgw 16.2 can act as anybody in spite of an op-mask. The uploader
+        may do nothing until the connector lets it into a bucket.
         """
         connector = self.create_user(CONNECTOR, "--system", f"--caps={_CONNECTOR_CAPS}")
         reader = self.create_user(READER, "--op-mask=read")
-        return {CONNECTOR: connector, READER: reader}
+        uploader = self.create_user(UPLOADER, "--max-buckets=-1")
+        return {CONNECTOR: connector, READER: reader, UPLOADER: uploader}
 
     def make_session_role(self, uid: str) -> tuple[str, S3Keys]:
         """A role whose sessions read, and a user that can do nothing but assume it; needs the running gateway.

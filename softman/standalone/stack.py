@@ -36,7 +36,7 @@ from softman.standalone.record import (
     remove_sockets,
 )
 from softman.standalone.redis import RedisServer
-from softman.standalone.rgw import CONNECTOR, READER, REPOSITORIES, STAGING, STORING, GatewayServer, S3Keys
+from softman.standalone.rgw import CONNECTOR, READER, REPOSITORIES, STAGING, STORING, UPLOADER, GatewayServer, S3Keys
 from softman.standalone.server import Place, Server
 from softman.standalone.vault import VaultServer
 from softman.tasks.queues import declare_all
@@ -45,7 +45,13 @@ __all__ = ["Options", "Stack"]
 
 _SUPERVISOR = "supervisor"
 _GIVE_UP_SECONDS = 15.0
-_SERVICE_USERS = {"reader": READER, "connector": CONNECTOR, "storing": STORING, "staging": STAGING}
+_SERVICE_USERS = {
+    "reader": READER,
+    "connector": CONNECTOR,
+    "uploader": UPLOADER,
+    "storing": STORING,
+    "staging": STAGING,
+}
 
 
 class Stack:
@@ -283,7 +289,7 @@ class Stack:
         return self.vault.role(role)
 
     def s3_credentials(self, user: str) -> S3Keys:
-        """The keys of a user of the object store; ``reader`` and ``connector`` are softman's own.
+        """The keys of a user of the object store; ``reader``, ``connector`` and ``uploader`` are softman's own.
 
         So are ``storing`` and ``staging``, where repositories are stored in a bucket.
 

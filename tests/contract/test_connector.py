@@ -9,6 +9,7 @@ from typing import Any
 
 import kombu
 import pytest
+from botocore.exceptions import ClientError
 
 from softman.adapters.memory import MemoryBuckets
 from softman.adapters.ports import BucketConnector
@@ -16,9 +17,12 @@ from softman.adapters.s3 import S3Buckets
 from softman.adapters.s3_client import S3Access, s3_client, sns_client
 from softman.adapters.s3_connector import EXCHANGE, S3Connector, Topic
 from softman.adapters.s3_http import SignedHttp
+from softman.adapters.s3_upload_grants import UploadGrant
 from softman.errors import Forbidden, NotFound, ServiceUnavailable
+from softman.standalone.rgw import UPLOADER
 from softman.standalone.stack import Stack
 
+ORIGIN = "https://softman.example.org"
 WAKE_UP_SECONDS = 300.0
 """A new persistent topic of RGW sleeps up to 30 s, and 90 s after RGW was restarted."""
 
@@ -38,19 +42,21 @@ class World:
     connector: BucketConnector
     owner_of: Callable[[str], str]
     creating: BucketConnector
-    """The same store through a connector that makes missing users."""
+    """The same store through a connector that makes missing users, and lets the dashboard upload."""
 
 
 @pytest.fixture(params=["memory", pytest.param("rgw", marks=pytest.mark.stack)])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         buckets = MemoryBuckets(users=("alice", "bob"))
-        creating = MemoryBuckets(create_missing_users=True)
+        creating = MemoryBuckets(create_missing_users=True, uploads=True)
         return World(buckets, buckets.owner, creating)
     stack: Stack = request.getfixturevalue("stack")
     topic = Topic("softman", stack.push_endpoint)
     connector = S3Connector(access_of(stack, "connector"), topic)
-    creating_connector = S3Connector(access_of(stack, "connector"), topic, create_missing_users=True)
+    creating_connector = S3Connector(
+        access_of(stack, "connector"), topic, create_missing_users=True, uploads=UploadGrant(UPLOADER, ORIGIN)
+    )
     return World(connector, S3Buckets(access_of(stack, "connector")).owner, creating_connector)
 
 
@@ -92,6 +98,17 @@ def test_disconnecting_may_be_repeated_and_undone(world: World, unique: str) -> 
     world.connector.remove_notification(unique)
     world.connector.remove_notification(unique)
     assert world.connector.ensure_notification(unique) is True
+
+
+def test_uploads_are_let_in_once_and_kept_out_otherwise(world: World, unique: str) -> None:
+    world.creating.ensure_bucket(unique, "carol")
+    assert world.creating.ensure_uploads(unique) is True
+    assert world.creating.ensure_uploads(unique) is False
+    world.connector.ensure_bucket(f"{unique}-b", "alice")
+    assert world.connector.ensure_uploads(f"{unique}-b") is False
+    for each in (world.creating, world.connector):
+        with pytest.raises(NotFound):
+            each.ensure_uploads(f"{unique}-none")
 
 
 def test_a_missing_bucket_cannot_be_connected(world: World, unique: str) -> None:
@@ -224,6 +241,41 @@ def test_another_broker_address_arrives(stack: Stack, unique: str) -> None:
     assert old.ensure_notification(unique) is True
     assert new.ensure_notification(unique) is True
     assert new.ensure_notification(unique) is False
+
+
+@pytest.mark.stack
+def test_the_owners_policy_and_rules_stand_beside_ours(stack: Stack, rgw_connector: S3Connector, unique: str) -> None:
+    own_statement = {
+        "Sid": "mine",
+        "Effect": "Allow",
+        "Principal": {"AWS": ["arn:aws:iam:::user/bob"]},
+        "Action": ["s3:GetObject"],
+        "Resource": [f"arn:aws:s3:::{unique}/cvmfs/*"],
+    }
+    own_rule: Any = {"ID": "mine", "AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}
+    uploads = S3Connector(
+        access_of(stack, "connector"), Topic("softman", stack.push_endpoint), uploads=UploadGrant(UPLOADER, ORIGIN)
+    )
+    alice = s3_client(access_of(stack, "alice"))
+    alice.create_bucket(Bucket=unique)
+    alice.put_bucket_policy(Bucket=unique, Policy=json.dumps({"Version": "2012-10-17", "Statement": own_statement}))
+    alice.put_bucket_cors(Bucket=unique, CORSConfiguration={"CORSRules": [own_rule]})
+
+    def found() -> tuple[list[Any], list[Any]]:
+        statements = json.loads(alice.get_bucket_policy(Bucket=unique)["Policy"])["Statement"]
+        rules = alice.get_bucket_cors(Bucket=unique)["CORSRules"]
+        return [each["Sid"] for each in statements], [each["ID"] for each in rules]
+
+    assert uploads.ensure_uploads(unique) is True
+    assert found() == (["mine", "softman-upload"], ["softman-upload", "mine"])
+    alice.delete_bucket_policy(Bucket=unique)
+    alice.delete_bucket_cors(Bucket=unique)
+    assert uploads.ensure_uploads(unique) is True
+    assert found() == (["softman-upload"], ["softman-upload"])
+    assert rgw_connector.ensure_uploads(unique) is True
+    for ask in (alice.get_bucket_policy, alice.get_bucket_cors):
+        with pytest.raises(ClientError, match="NoSuch"):
+            ask(Bucket=unique)
 
 
 @pytest.mark.stack
