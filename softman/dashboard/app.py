@@ -30,7 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
     security.install(app, settings.dashboard)
     app.add_api_route("/healthz", health, include_in_schema=False)
     app.include_router(api.router)
-    app.include_router(pages.router)
+    pages.install(app)
     return app
 
 
