@@ -42,6 +42,31 @@ class Quotas:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """What the bucket says is not published until somebody resumes it: a roll-back shows something else on purpose."""
+
+    since: float
+    """Unix time."""
+    reason: str
+    """In words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """How a repository was given up. Times are Unix times."""
+
+    since: float
+    until: float
+    """When content and keys may be dropped, unless they are kept; until then it can be restored."""
+    keep_content: bool = True
+    """Clients go on reading it, and its whitelist is signed anew."""
+    locked: bool = False
+    """It was locked before, and is locked again when it is restored."""
+    dropped: bool = False
+    """Content and keys are gone for good."""
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryRecord:
     """One repository in the registry (Vault, ``softman/repositories/<repository>``), written by stratum 0 only."""
 
@@ -52,6 +77,8 @@ class RegistryRecord:
     quotas: Quotas = field(default_factory=Quotas)
     configuration: str = ""
     """The last good ``cvmfs/.softman.toml`` of the bucket; empty when it has none."""
+    pause: Pause | None = None
+    retirement: Retirement | None = None
     version: int = 0
     """The version to compare and swap with; 0 means not stored yet."""
 
@@ -312,6 +339,10 @@ class RepositoryStatus:
     """What is to be published yet; None when nobody asked."""
     whitelist_expires: float | None = None
     """Unix time at which clients refuse the repository, unless its whitelist is signed anew; None as for ``usage``."""
+    pause: Pause | None = None
+    """Why what the bucket says is not published at present, and since when; ``softman resume`` ends it."""
+    retirement: Retirement | None = None
+    """How it was given up, when ``state`` is ``retired``."""
 
 
 @dataclass(frozen=True, slots=True)

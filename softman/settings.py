@@ -229,6 +229,17 @@ class CvmfsSettings(_Section):
     """Staged objects older than this are swept."""
 
 
+class LifecycleSettings(_Section):
+    """What becomes of repositories in the long run."""
+
+    grace_days: float = Field(default=30.0, ge=0)
+    """So long a retired repository can be restored in any case; then content and keys go, unless they are kept."""
+    keep_revisions: int = Field(default=10, ge=0)
+    """Garbage collection keeps so many revisions before the one in force, and tagged ones,"""
+    keep_days: float = Field(default=30.0, ge=0)
+    """and those that were in force within so many days."""
+
+
 class Settings(BaseSettings):
     """All settings. Build with ``load_settings``."""
 
@@ -263,6 +274,7 @@ class Settings(BaseSettings):
     events: EventSettings = EventSettings()
     cvmfs: CvmfsSettings = CvmfsSettings()
     dashboard: DashboardSettings = DashboardSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
 
     @property
     def addresses(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ building need no running service.
 """
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
@@ -42,7 +43,7 @@ from softman.adapters.vault_layout import Role
 from softman.adapters.vault_session import VaultSession
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.reader import RepositoryReader
-from softman.cvmfs.repository import Repository
+from softman.cvmfs.repository import Repository, Retention
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.http import HttpStore
 from softman.cvmfs.transaction import Balance
@@ -54,13 +55,15 @@ from softman.services.connector import Connector
 from softman.services.holdings import Holdings, OwnerLimits
 from softman.services.lifecycle import Lifecycle
 from softman.services.mapping import SiteRules
-from softman.services.material import KeyMaterial, MasterKind, owned_public_keys
+from softman.services.material import KeyMaterial, MasterKind, Material, owned_public_keys
 from softman.services.publisher import Publisher, TurnLimits
+from softman.services.rollback import Rollbacks
 from softman.services.rotation import Rotations, RotationTimes
 from softman.services.status import Status
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
 from softman.services.turns import KeysOnly, Turns
+from softman.services.upkeep import Upkeep
 from softman.services.whitelists import Whitelists, WhitelistTimes
 from softman.settings import Settings
 from softman.storage import open_store
@@ -164,8 +167,25 @@ def _material(settings: Settings) -> KeyMaterial:
 
 
 def lifecycle(settings: Settings) -> Lifecycle:
-    """What locks repositories, with the role of stratum 0 in the vault."""
-    return Lifecycle(_vault(settings, Role.STRATUM0)[1])
+    """What is decided about repositories, with the role of stratum 0 in the vault."""
+    grace = timedelta(days=settings.lifecycle.grace_days)
+    return Lifecycle(_vault(settings, Role.STRATUM0)[1], grace, _now)
+
+
+def rollbacks(settings: Settings) -> Rollbacks:
+    """What rolls repositories back, with the role of stratum 0."""
+    return Rollbacks(lifecycle(settings), _material(settings), _opened(settings))
+
+
+def upkeep(settings: Settings) -> Upkeep:
+    """What collects garbage and checks repositories, with the role of stratum 0."""
+    retention = Retention(settings.lifecycle.keep_revisions, timedelta(days=settings.lifecycle.keep_days))
+    return Upkeep(_vault(settings, Role.STRATUM0)[1], _material(settings), _opened(settings), retention, _now)
+
+
+def _opened(settings: Settings) -> Callable[[Material], Repository]:
+    signed = whitelists(settings)
+    return lambda material: signed.opened(material, material.keys)
 
 
 @cache

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from softman.errors import Corrupt, InvalidInput
-from softman.model import Quotas, RegistryRecord, State
+from softman.model import Pause, Quotas, RegistryRecord, Retirement, State
 from softman.names import Kind, Owner, RepositoryName, check_label, check_subject
 
 RECORD_SCHEMA = 1
@@ -86,6 +86,7 @@ def check_values(values: Mapping[str, object], what: str) -> dict[str, str]:
 def encode_record(record: RegistryRecord) -> dict[str, Any]:
     """The record as it is stored; its version is the secret's own and not inside."""
     owner = record.owner
+    parts = {"pause": record.pause, "retirement": record.retirement}
     return {
         "schema": RECORD_SCHEMA,
         "repository": str(record.repository),
@@ -94,6 +95,7 @@ def encode_record(record: RegistryRecord) -> dict[str, Any]:
         "backend": record.backend,
         "quotas": asdict(record.quotas),
         "configuration": record.configuration,
+        **{name: asdict(part) for name, part in parts.items() if part is not None},
     }
 
 
@@ -123,6 +125,8 @@ def decode_record(document: Mapping[str, Any], version: int, repository: Reposit
             backend=_typed(document.get("backend", "native"), str),
             quotas=_quotas(document.get("quotas", {})),
             configuration=_typed(document.get("configuration", ""), str),
+            pause=_pause(document.get("pause")),
+            retirement=_retirement(document.get("retirement")),
             version=version,
         )
     except (KeyError, TypeError, ValueError, AttributeError, InvalidInput) as exc:
@@ -136,6 +140,17 @@ def decode_record(document: Mapping[str, Any], version: int, repository: Reposit
 
 def _quotas(document: Mapping[str, Any]) -> Quotas:
     return Quotas(**{name: _typed(document.get(name, usual), int) for name, usual in asdict(Quotas()).items()})
+
+
+def _pause(document: Mapping[str, Any] | None) -> Pause | None:
+    return None if document is None else Pause(float(document["since"]), _typed(document["reason"], str))
+
+
+def _retirement(document: Mapping[str, Any] | None) -> Retirement | None:
+    if document is None:
+        return None
+    flags = [_typed(document[name], bool) for name in ("keep_content", "locked", "dropped")]
+    return Retirement(float(document["since"]), float(document["until"]), *flags)
 
 
 def _typed(value: object, kind: type[_T]) -> _T:

@@ -122,7 +122,24 @@ def _state(described: RepositoryStatus) -> str:
     broken = next((link for link in described.links if link.state is LinkState.FAILED), None)
     if broken is not None:
         return f"stopped: {broken.link.value}"
+    if described.pause is not None:
+        return "paused"
     return "not published" if described.failure is not None else described.state.value
+
+
+def _standing(described: RepositoryStatus) -> str:
+    """The state, with what was decided about it."""
+    state = described.state.value
+    pause, retirement = described.pause, described.retirement
+    if retirement is not None:
+        label = described.name.label
+        if retirement.dropped:
+            return f"{state} since {when(retirement.since)} UTC; content and keys are removed"
+        until = "" if retirement.keep_content else f", removed after {when(retirement.until)} UTC"
+        return f"{state} since {when(retirement.since)} UTC{until}; to bring it back: softman restore {label}"
+    if pause is not None:
+        return f"{state}, paused since {when(pause.since)} UTC: {pause.reason}; softman resume {described.name.label}"
+    return state
 
 
 def _show_one(output: Output, described: RepositoryStatus) -> None:
@@ -131,7 +148,7 @@ def _show_one(output: Output, described: RepositoryStatus) -> None:
         [
             ("repository", str(described.name)),
             ("owner", f"group {owner.group}" if owner.group else f"{owner.user} ({owner.subject})"),
-            ("state", described.state.value),
+            ("state", _standing(described)),
             ("bucket", f"s3://{described.name.bucket}/cvmfs/"),
             ("url", described.url),
             ("revision", "-" if described.revision is None else str(described.revision)),

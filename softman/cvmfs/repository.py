@@ -39,7 +39,7 @@ from softman.cvmfs.head import Head
 from softman.cvmfs.ingest.workers import Workers
 from softman.cvmfs.making import ensure_repository
 from softman.cvmfs.revisions import read_history
-from softman.cvmfs.rollback import RolledBack, roll_back
+from softman.cvmfs.rollback import RolledBack, roll_back, shows
 from softman.cvmfs.rotation import rotate_master_key, rotate_signing_key
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.staging import Staging
@@ -278,6 +278,17 @@ class Repository:
         if (tag is None) == (revision is None):
             raise ValueError("either a tag or a revision must be given")
         return roll_back(self._head, tag=tag, revision=revision)
+
+    def shows(self, revision: int) -> bool:
+        """Whether the revision in force has the same tree as an earlier one.
+
+        Args:
+            revision: the number of the earlier one.
+
+        Raises:
+            RevisionMissing: there is no such revision any more.
+        """
+        return shows(self._head, revision)
 
     def undo(self) -> RolledBack:
         """Take the last revision back: ``rollback`` to ``trunk-previous``, or to the one that was replaced.

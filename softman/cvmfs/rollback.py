@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from softman.cvmfs.catalogs import MAX_CATALOG_SIZE, connect_read_only
+from softman.cvmfs.diff import differences
 from softman.cvmfs.errors import RevisionMissing
 from softman.cvmfs.fetch import ObjectFetcher
 from softman.cvmfs.format.catalog import CatalogReader, sqlite_errors
@@ -18,6 +19,7 @@ from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.format.objects import compress
 from softman.cvmfs.head import Head
 from softman.cvmfs.revisions import Revision, Revisions
+from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.tags import TRUNK_TEXT, require_whole
 
 
@@ -49,6 +51,17 @@ def roll_back(head: Head, *, tag: str | None, revision: int | None) -> RolledBac
         history, removed = _tags_after(revisions.history, target, following, tag)
         following = replace(following, history=head.put_history(history, current))
         return RolledBack(head.publish(following), target.number, removed)
+
+
+def shows(head: Head, revision: int) -> bool:
+    """See ``Repository.shows``."""
+    current = head.manifest()
+    earlier = Revisions(head.store, current, work_dir=head.work_dir).numbered(revision).manifest(current)
+    with (
+        Snapshot(head.store, earlier, work_dir=head.work_dir) as old,
+        Snapshot(head.store, current, work_dir=head.work_dir) as new,
+    ):
+        return next(differences(old, new), None) is None
 
 
 def _target(revisions: Revisions, current: Manifest, tag: str | None, revision: int | None) -> Revision:

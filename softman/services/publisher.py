@@ -26,6 +26,7 @@ from softman.services.archives.limits import ArchiveLimits
 from softman.services.arrivals import Arrivals
 from softman.services.holdings import unlimited_owner
 from softman.services.keeper import LeaseKeeper
+from softman.services.lifecycle import is_closed
 from softman.services.mapping import DEFAULT_SITE, Rules, SiteRules
 from softman.services.material import owned_public_keys
 from softman.services.preview import PlannedStep
@@ -110,7 +111,11 @@ class Publisher:
     def repositories(self) -> list[RepositoryName]:
         """All repositories that take commits, sorted."""
         records = (self._registry.get(name) for name in self._registry.names())
-        return [record.repository for record in records if record is not None and record.state is State.ACTIVE]
+        return [
+            record.repository
+            for record in records
+            if record is not None and record.state is State.ACTIVE and not is_closed(record)
+        ]
 
     def waiting(self) -> list[RepositoryName]:
         """Repositories with pending keys that nobody works on; the caller queues a publish task for each."""

@@ -149,6 +149,8 @@ class Status:
             refusals=tuple(self._records.refusals(name)),
             failure=self.failure(name),
             quotas=record.quotas,
+            pause=record.pause,
+            retirement=record.retirement,
         )
 
     def _revision(self, name: RepositoryName) -> int | None:

@@ -17,7 +17,7 @@ from softman.log import get_logger
 from softman.model import Failure, Part, Scope, Stranger, Turn
 from softman.names import RepositoryName
 from softman.services.keeper import LeaseKeeper
-from softman.services.lifecycle import CLOSED, check_open
+from softman.services.lifecycle import check_open, is_closed
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 900.0
 """Seconds that a failing repository is held off: the first time, doubled with each further one, and at most."""
@@ -105,7 +105,7 @@ class Turns:
         record = self._registry.get(name)
         if record is None:
             return self._refuse(name)
-        if record.state in CLOSED:
+        if is_closed(record):
             self._pending.started(name)  # its keys wait; the sweeper asks again when it is open
             return Turn()
         turn = self._make(name, self._publisher.publish_changes)
@@ -117,7 +117,7 @@ class Turns:
         """Publish the full difference between bucket and repository, whatever happened before.
 
         Raises:
-            CandidateRefused: the repository is locked or retired.
+            CandidateRefused: the repository is locked, paused or retired.
             PermanentError: it cannot be published; the repository is held off.
         """
         turn = self._make(name, self._publisher.sync_everything)
@@ -147,7 +147,7 @@ class Turns:
         if record is None:
             msg = f"there is no repository {name}"
             raise NotFound(msg)
-        if record.state in CLOSED:
+        if is_closed(record):
             check_open(record)
         kind = "interactive" if self._interactive else "bulk"
         with self._place(f"{record.owner.user}:{kind}") as free:

@@ -69,6 +69,47 @@ LOCK = TaskSpec("softman.lock", STRATUM0)
 """``(repository)``: stops commits until ``softman.unlock``; for administrators."""
 UNLOCK = TaskSpec("softman.unlock", STRATUM0)
 """``(repository)``: lets commits go on."""
+ROLLBACK = TaskSpec("softman.rollback", STRATUM0, public=True)
+"""``(repository, revision)``: shows the tree of an earlier revision, and pauses publishing until ``softman.resume``.
+
+The result is ``{"schema": 1, "repository", "message", "revision", "shows"}``: the revision in force now, and the
+earlier one whose tree it has.
+"""
+RESUME = TaskSpec("softman.resume", STRATUM0, public=True)
+"""``(repository)``: ends the pause after a roll-back; what the bucket says is published again.
+
+The result is ``{"schema": 1, "repository", "message", "next"}``: ``next`` is the id of the ``softman.resync`` that
+follows.
+"""
+RETIRE = TaskSpec("softman.retire", STRATUM0, public=True)
+"""``(repository, keep_content=True)``: gives a repository up; its name is not given away.
+
+The result is ``{"schema": 1, "repository", "message", "state", "until", "keep_content"}``: until ``until``, in Unix
+time, ``softman.restore`` brings everything back; then content and keys are dropped, unless they are kept.
+"""
+RESTORE = TaskSpec("softman.restore", STRATUM0, public=True)
+"""``(repository)``: takes a retirement back, by the provisioning chain.
+
+The result is ``{"schema": 1, "repository", "message", "chain"}``, with the ids of the tasks of the links.
+"""
+SET_QUOTAS = TaskSpec("softman.set_quotas", STRATUM0, public=True)
+"""``(repository, quotas)``: what it may hold; ``quotas`` has new values by the names of ``softman.model.Quotas``.
+
+The result is ``{"schema": 1, "repository", "message", "quotas"}``, with all of them.
+"""
+COLLECT_GARBAGE = TaskSpec("softman.collect_garbage", STRATUM0)
+"""``(repository, dry_run=False)``: removes what no kept revision refers to, as much as one turn allows.
+
+The result is ``{"schema": 1, "repository", "message", "dry_run", "kept", "revisions", "objects", "bytes", "young",
+"complete", "next"}``: numbers of kept revisions; how many went, with how many objects and stored bytes; objects that
+are too young to go; whether that was all; and the id of the task that goes on.
+"""
+CHECK = TaskSpec("softman.check", STRATUM0)
+"""``(repository)``: whether what is stored of a repository is what its catalogs say.
+
+The result is ``{"schema": 1, "repository", "message", "objects", "bytes", "problems", "complete", "next"}``; each
+problem is ``{"kind", "path", "message"}``.
+"""
 RESUME_PROVISIONING = TaskSpec("softman.resume_provisioning", STRATUM0)
 """``()``: starts the chain again where it stopped half way."""
 ROTATE = TaskSpec("softman.rotate", STRATUM0)
@@ -87,7 +128,7 @@ REPORT_DEAD_LETTERS = TaskSpec("softman.report_dead_letters", STRATUM0)
 TASKS = (
     PROVISION, CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES,
     COMMIT_REVISION, RESYNC, PLAN, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
-    REPORT_DEAD_LETTERS, LOCK, UNLOCK, ROTATE,
+    REPORT_DEAD_LETTERS, LOCK, UNLOCK, ROTATE, ROLLBACK, RESUME, RETIRE, RESTORE, SET_QUOTAS, COLLECT_GARBAGE, CHECK,
 )  # fmt: skip
 
 PUBLIC_TASKS = {spec.name: spec.queue for spec in TASKS if spec.public}

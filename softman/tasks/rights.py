@@ -42,6 +42,7 @@ from softman.tasks.catalogue import (
     RESIGN,
     RESUME_PROVISIONING,
     RESYNC,
+    SET_QUOTAS,
     STRATUM0,
     SWEEP_STAGING,
     TaskSpec,
@@ -76,7 +77,7 @@ class Worker:
 
 
 WORKERS: Mapping[str, Worker] = {
-    "stratum0": Worker((STRATUM0,), (CREATE_REPOSITORY,)),
+    "stratum0": Worker((STRATUM0,), (CREATE_REPOSITORY, RESYNC)),
     "commit": Worker((COMMIT,)),
     "connector": Worker((CONNECTOR,)),
     "publisher": Worker(
@@ -150,11 +151,18 @@ def _flower() -> Rights:
     )
 
 
-_CLIENT = Rights(write=_one_of(PUBLIC_EXCHANGE), topics={PUBLIC_EXCHANGE: _one_of(*PUBLIC_TASKS)})
+_DECIDED_BY_ADMINISTRATORS = (SET_QUOTAS,)
+"""Public tasks that only softman's own dashboard may ask for, since it knows who is an administrator."""
+
+
+def _asks_publicly(*names: str) -> Rights:
+    return Rights(write=_one_of(PUBLIC_EXCHANGE), topics={PUBLIC_EXCHANGE: _one_of(*names)})
+
+
 RIGHTS: Mapping[str, Rights] = {
     "admin": Rights(_EVERYTHING, _EVERYTHING, _EVERYTHING, tags=("administrator",)),
-    "dashboard": _CLIENT,
-    "client": _CLIENT,
+    "dashboard": _asks_publicly(*PUBLIC_TASKS),
+    "client": _asks_publicly(*(PUBLIC_TASKS.keys() - {spec.name for spec in _DECIDED_BY_ADMINISTRATORS})),
     **{role: _worker(role) for role in WORKERS},
     "beat": _beat(),
     "flower": _flower(),

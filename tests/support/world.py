@@ -14,10 +14,12 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
-from softman.model import CommitAnswer, CommitRequest, Turn
+from softman.model import CommitAnswer, CommitRequest, RegistryRecord, Turn
 from softman.names import Kind, RepositoryName
-from softman.services.material import KeyMaterial, MasterKind
+from softman.services.lifecycle import Lifecycle
+from softman.services.material import KeyMaterial, MasterKind, Material
 from softman.services.publisher import Publisher, TurnLimits
+from softman.services.rollback import Rollbacks
 from softman.services.rotation import Rotations, RotationTimes
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
@@ -113,6 +115,8 @@ class World:
             times=RotationTimes(lead=timedelta(minutes=2), grace=timedelta(hours=24)),
             clock=self.clock,
         )
+        self.lifecycle = Lifecycle(registry, timedelta(days=30), self.clock)
+        self.rollbacks = Rollbacks(self.lifecycle, self.keys, self.opened)
         self.door = Door(self.stratum0)
         self.publisher = self.make_publisher()
 
@@ -132,6 +136,14 @@ class World:
 
     def repository(self, name: RepositoryName, keys: RepositoryKeys) -> Repository:
         return Repository(LocalStore(self.root / str(name)), str(name), keys, now=self.clock)
+
+    def opened(self, material: Material) -> Repository:
+        return self.whitelists.opened(material, material.keys)
+
+    def record(self, name: RepositoryName) -> RegistryRecord:
+        found = MemoryRegistry(Role.STRATUM0, self.vault).get(name)
+        assert found is not None
+        return found
 
     def staging(self, name: RepositoryName) -> Staging:
         return Staging.create(self.root / str(name))

@@ -1,5 +1,7 @@
 """Paths in Vault and the registry record as it is written down."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from softman.adapters.vault_layout import (
     signing_path,
 )
 from softman.errors import Corrupt, InvalidInput
-from softman.model import Quotas, RegistryRecord, State
+from softman.model import Pause, Quotas, RegistryRecord, Retirement, State
 from softman.names import Kind, Owner, RepositoryName
 
 ALICE = RepositoryName("alice", "example.org")
@@ -54,6 +56,14 @@ def test_a_record_as_it_is_stored() -> None:
 def test_a_group_comes_back() -> None:
     record = RegistryRecord(ALICE, Owner("alice", "1", Kind.GROUP, "bioteam"))
     assert decode_record(encode_record(record), 0, ALICE) == record
+
+
+def test_what_was_decided_about_a_repository_is_in_its_record() -> None:
+    decided = replace(RECORD, pause=Pause(1.5, "rolled back"), retirement=Retirement(2.5, 3.5, keep_content=False))
+    document = json.loads(json.dumps(encode_record(decided)))
+    assert decode_record(document, RECORD.version, ALICE) == decided
+    with pytest.raises(Corrupt):
+        decode_record({**document, "pause": {"since": "long"}}, 1, ALICE)
 
 
 def test_unknown_fields_are_ignored_and_later_ones_have_defaults() -> None:

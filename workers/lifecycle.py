@@ -1,0 +1,124 @@
+"""Tasks of pool ``stratum0`` about the life of a repository: back, given up and restored, quotas, upkeep."""
+
+from dataclasses import asdict
+from typing import Any
+
+from softman import wiring
+from softman.model import Link, LinkState
+from softman.names import RepositoryName
+from softman.tasks.catalogue import (
+    CHECK,
+    COLLECT_GARBAGE,
+    RESTORE,
+    RESUME,
+    RESYNC,
+    RETIRE,
+    ROLLBACK,
+    SET_QUOTAS,
+)
+from workers.auditing import audited, requester
+from workers.base import sender, set_link, settings, task
+
+SCHEMA = 1
+
+
+@task(ROLLBACK, retries=12, keep_result=True)
+def rollback(repository: RepositoryName, revision: int) -> dict[str, Any]:
+    """Show the tree of an earlier revision, and publish nothing from the bucket until somebody resumes it."""
+    with audited("roll back", repository, to=revision) as outcome:
+        done = wiring.rollbacks(settings()).roll_back(repository, revision)
+        outcome.detail = f"revision {done.revision} shows revision {done.shows}"
+        outcome.more["revision"] = done.revision
+    message = f"{repository} shows revision {done.shows} again, as revision {done.revision}; its bucket waits"
+    return _answer(repository, message, revision=done.revision, shows=done.shows)
+
+
+@task(RESUME, retries=12, keep_result=True)
+def resume(repository: RepositoryName) -> dict[str, Any]:
+    """End the pause after a roll-back, and publish what the bucket says."""
+    with audited("resume", repository) as outcome:
+        was_paused = wiring.lifecycle(settings()).resume(repository)
+        outcome.detail = "publishing goes on" if was_paused else "it was not paused"
+    following = sender().send(RESYNC, str(repository), keep_result=True, requested_by=requester())
+    return _answer(repository, f"{repository} is published again from its bucket", next=following)
+
+
+@task(RETIRE, retries=12, keep_result=True)
+def retire(repository: RepositoryName, keep_content: bool = True) -> dict[str, Any]:
+    """Give a repository up; it can be restored for a while."""
+    with audited("retire", repository, keep_content=int(keep_content)) as outcome:
+        record = wiring.lifecycle(settings()).retire(repository, keep_content=keep_content)
+        outcome.detail = f"{repository} is {record.state}"
+    retirement = record.retirement
+    return _answer(
+        repository,
+        f"{repository} is retired",
+        state=record.state.value,
+        until=0.0 if retirement is None else retirement.until,
+        keep_content=True if retirement is None else retirement.keep_content,
+    )
+
+
+@task(RESTORE, retries=12, keep_result=True)
+def restore(repository: RepositoryName) -> dict[str, Any]:
+    """Take a retirement back, and provision the repository again."""
+    with audited("restore", repository) as outcome:
+        outcome.detail = f"{repository} is {wiring.lifecycle(settings()).restore(repository).state}"
+    for link in Link:
+        set_link(repository, link, LinkState.WAITING)
+    chain = sender().send_provisioning_chain(repository, requested_by=requester())
+    return _answer(repository, f"{repository} is restored, and shows its bucket soon", chain=chain)
+
+
+@task(SET_QUOTAS, retries=12, keep_result=True)
+def set_quotas(repository: RepositoryName, quotas: dict[str, Any]) -> dict[str, Any]:
+    """Change what a repository may hold."""
+    with audited("set quotas", repository) as outcome:
+        present = asdict(wiring.lifecycle(settings()).set_quotas(repository, quotas))
+        outcome.detail = ", ".join(f"{name} {value}" for name, value in present.items())
+        outcome.more |= present
+    return _answer(repository, f"quotas of {repository}: {outcome.detail}", quotas=present)
+
+
+@task(COLLECT_GARBAGE, retries=3, keep_result=True)
+def collect_garbage(repository: RepositoryName, dry_run: bool = False) -> dict[str, Any]:
+    """Remove what no kept revision refers to."""
+    with audited("collect garbage", repository, dry_run=int(dry_run)) as outcome:
+        done = wiring.upkeep(settings()).collect_garbage(repository, dry_run=dry_run)
+        outcome.more |= {"revisions": done.revisions, "objects": done.objects, "bytes": done.bytes}
+    verb = "would go" if dry_run else "went"
+    return _answer(
+        repository,
+        f"{repository}: {done.revisions} revisions and {done.objects} objects with {done.bytes} bytes {verb}",
+        dry_run=dry_run,
+        kept=list(done.kept),
+        revisions=done.revisions,
+        objects=done.objects,
+        bytes=done.bytes,
+        young=done.young,
+        complete=True,
+        next=None,
+    )
+
+
+@task(CHECK, retries=3, keep_result=True)
+def check(repository: RepositoryName) -> dict[str, Any]:
+    """Compare what is stored of a repository with its catalogs."""
+    with audited("check", repository) as outcome:
+        done = wiring.upkeep(settings()).check(repository)
+        outcome.outcome = "failed" if done.problems else "done"
+        outcome.detail = str(done.problems[0]) if done.problems else ""
+        outcome.more |= {"objects": done.objects, "problems": len(done.problems)}
+    return _answer(
+        repository,
+        f"{repository}: {done.objects} objects, {len(done.problems) or 'no'} problems",
+        objects=done.objects,
+        bytes=done.bytes,
+        problems=[{"kind": each.kind.value, "path": each.where, "message": each.message} for each in done.problems],
+        complete=True,
+        next=None,
+    )
+
+
+def _answer(repository: RepositoryName, message: str, **more: Any) -> dict[str, Any]:
+    return {"schema": SCHEMA, "repository": str(repository), "message": message, **more}
