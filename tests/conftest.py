@@ -81,6 +81,7 @@ _STACKS = {
     "tests/integration/": "stack",
     "tests/integration/adapters/test_s3_faults.py": "",
     "tests/integration/cvmfs/": "",
+    "tests/integration/gateway/": "",
     "tests/integration/standalone/test_lifecycle.py": "own",
     "tests/integration/standalone/test_process.py": "",
     "tests/integration/standalone/test_supervisor.py": "own",

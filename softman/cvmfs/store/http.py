@@ -65,7 +65,7 @@ class HttpStore:
     ) -> None:
         if not urls:
             raise FormatError("no address given for a repository")
-        self.urls = tuple(_check_url(url) for url in urls)
+        self.urls = tuple(check_url(url) for url in urls)
         self._timeout = urllib3.Timeout(connect=connect_timeout, read=read_timeout)
         self._retries = urllib3.Retry(
             total=None,
@@ -81,7 +81,7 @@ class HttpStore:
             raise_on_status=False,
             respect_retry_after_header=False,  # a server must not be able to hold us for hours
         )
-        self._pools = tuple(_pool(url, ca_file) for url in self.urls)
+        self._pools = tuple(connection_pool(url, ca_file) for url in self.urls)
         self._first = 0
         self._guard = threading.Lock()
 
@@ -187,14 +187,25 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
             response.close()
 
 
-def _check_url(url: str) -> str:
+def check_url(url: str) -> str:
+    """``url`` without slashes at its end.
+
+    Raises:
+        FormatError: it is not that of something on a web server.
+    """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or _FORBIDDEN_IN_URL & set(url):
-        raise FormatError(f"not the address of a repository on a web server: {url!r}")
+        raise FormatError(f"not the address of something on a web server: {url!r}")
     return url.rstrip("/")
 
 
-def _pool(url: str, ca_file: Path | None) -> urllib3.PoolManager:
+def connection_pool(url: str, ca_file: Path | None) -> urllib3.PoolManager:
+    """Connections to the server of ``url``, by the proxy that the environment names for it, if any.
+
+    Args:
+        url: an address on it.
+        ca_file: the authorities for ``https``; None for those of the system. Certificates are always verified.
+    """
     parts = urlsplit(url)
     options: dict[str, Any] = {"maxsize": _CONNECTIONS, "ca_certs": None if ca_file is None else str(ca_file)}
     proxy = getproxies().get(parts.scheme)
