@@ -217,12 +217,26 @@ class S3Connector:
             found = self._client.get_bucket_notification_configuration(Bucket=bucket)
         return [each for each in found.get("TopicConfigurations", []) if each.get("Id") == NOTIFICATION_ID]
 
+    def topic_standing(self) -> bool | None:
+        """Whether the topic pushes to our broker; None when there is no topic yet. Changes nothing.
+
+        Raises:
+            Forbidden: the credential is not one of a system user.
+            ServiceUnavailable: the object store does not answer.
+        """
+        with translated(S3_TABLE, f"look at the topic {self._topic.name}"):
+            ours = self._topics_of_ours()
+            return any(map(self._is_right, ours)) if ours else None
+
+    def _topics_of_ours(self) -> list[str]:
+        arns = {row["TopicArn"] for row in self._topics.list_topics()["Topics"]}
+        return [arn for arn in sorted(arns) if arn.rpartition(":")[2] == self._topic.name]
+
     def _ensure_topic(self) -> tuple[str, bool]:
         what = f"ensure the topic {self._topic.name}"
         with translated(S3_TABLE, what):
-            arns = {row["TopicArn"] for row in self._topics.list_topics()["Topics"]}
-            for arn in sorted(arns):
-                if arn.rpartition(":")[2] == self._topic.name and self._is_right(arn):
+            for arn in self._topics_of_ours():
+                if self._is_right(arn):
                     return arn, False
             made = self._topics.create_topic(Name=self._topic.name, Attributes=self._topic.attributes)
             return made["TopicArn"], True

@@ -16,6 +16,8 @@ USAGE = 2
 """The command line itself is wrong."""
 LOCAL = 4
 """A local file or program could not be used."""
+UNHEALTHY = 6
+"""``softman doctor`` found something broken."""
 INTERRUPTED = 130
 """Ctrl-C."""
 

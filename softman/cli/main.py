@@ -21,7 +21,7 @@ _COLLECT_AFTER = 50_000
 """Objects, instead of 700: a command makes many and hardly any cycles, and looking for them takes 3 % of a publish."""
 _EPILOG = """\b
 Exit codes: 0 done, 1 fault in softman, 2 wrong usage, 3 the demo found a difference, 4 local file or program,
-5 waited too long, 10-24 errors of the service, 30-50 errors of a repository, 130 interrupted.
+5 waited too long, 6 something is broken, 10-24 errors of the service, 30-50 errors of a repository, 130 interrupted.
 docs/commands.md lists them all."""
 
 
@@ -55,6 +55,7 @@ _COMMANDS = {
     "whitelist": "softman.cli.whitelisting:whitelist",
     "audit": "softman.cli.auditing:audit",
     "dead": "softman.cli.dead:dead",
+    "doctor": "softman.cli.doctoring:doctor",
     "broker": "softman.cli.broker:broker",
     "cache": "softman.cli.cache:cache",
     "vault": "softman.cli.vault:vault",
