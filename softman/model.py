@@ -195,6 +195,11 @@ class SyncReport:
     """What was synced, in words."""
     repaired: int = 0
     """Files whose stored content was damaged and was replaced; found by verifying."""
+    entries: int = 0
+    """What the repository held then, as in ``Usage``; 0 when not known."""
+    bytes: int = 0
+    put_at: float = 0.0
+    """When the first of the objects that it published was put into the bucket, Unix time; 0 when it published none."""
 
 
 @dataclass(frozen=True, slots=True)

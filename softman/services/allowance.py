@@ -82,6 +82,12 @@ class Allowance:
         self._reserved: dict[str, Share] = {}
         self._lock = threading.Lock()
 
+    @property
+    def used(self) -> Share:
+        """What is taken, with what is set aside."""
+        with self._lock:
+            return self._used
+
     def reserve(self, target: Target, info: BucketObject, shown: Entry | None) -> Refusal | None:
         """Before content is read: set aside what it will take, or say why that is not possible.
 

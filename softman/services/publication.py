@@ -39,6 +39,10 @@ class Tally:
     looked_at: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     """Keys that could not be read now, and why; they stay as they are and pending."""
+    held: Share = field(default_factory=Share)
+    """What the repository holds with that, markers of its catalogs left out."""
+    put_at: float = 0.0
+    """When the first of the objects that are shown now was put, Unix time; 0 for none."""
     repairs: list[bytes] = field(default_factory=list)
     """Files that are as they should be, but whose stored content is damaged; the right one is staged."""
 
@@ -142,6 +146,7 @@ class Publication:
         self._clear_way(target)
         self._put(seen)
         self._tally.bytes_read += seen.info.size
+        self._tally.put_at = min(self._tally.put_at or seen.info.last_modified, seen.info.last_modified)
         if before is None:
             self._tally.added += 1
         else:

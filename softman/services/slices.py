@@ -240,7 +240,7 @@ class SliceMaker:
             ThreadPoolExecutor(settings.threads, thread_name_prefix="fetch") as executor,
             ThreadPoolExecutor(_SMALL_THREADS, thread_name_prefix="fetch-small") as small,
         ):
-            return Slice(
+            ended = Slice(
                 Publication(transaction, work.rules, allowance, tally, damaged=damaged),
                 Looking(observer, executor, small),
                 rules=work.rules,
@@ -252,6 +252,8 @@ class SliceMaker:
                 between=between,
                 hurry=job.hurry,
             ).run(job.steps)
+        tally.held = allowance.used
+        return ended
 
     @contextmanager
     def _transaction(self, work: Workplace) -> Iterator[tuple[Transaction, Staging, Base]]:
@@ -280,4 +282,7 @@ class SliceMaker:
             finished_at=self._clock().timestamp(),
             refused=tuple(tally.refused.values()),
             repaired=len(tally.repairs),
+            entries=tally.held.entries,
+            bytes=tally.held.bytes,
+            put_at=tally.put_at,
         )

@@ -39,6 +39,17 @@ def test_a_key_is_published(world: World, alice: RepositoryName) -> None:
     assert world.pending.count(alice) == 0
 
 
+def test_a_report_says_what_is_held_and_since_when_it_was_wanted(world: World, alice: RepositoryName) -> None:
+    first = world.buckets.put("alice", "cvmfs/a", b"12345")
+    world.buckets.put("alice", "cvmfs/d/b", b"12")
+    (report,) = world.sync(alice, "cvmfs/a", "cvmfs/d/b").reports
+    assert (report.entries, report.bytes) == (4, 7)  # the root and the folder are entries, too
+    assert report.put_at == first.last_modified
+    world.buckets.delete("alice", "cvmfs/a")
+    (report,) = world.sync(alice, "cvmfs/a").reports
+    assert (report.entries, report.bytes, report.put_at) == (3, 2, 0)
+
+
 def test_the_same_event_twice_makes_one_revision(world: World, alice: RepositoryName) -> None:
     world.buckets.put("alice", "cvmfs/a", b"a")
     world.sync(alice)
