@@ -321,6 +321,20 @@ class Stranger:
 
 
 @dataclass(frozen=True, slots=True)
+class Glance:
+    """What changes often of a repository, in short: for lists of many."""
+
+    links: tuple[LinkProgress, ...] = ()
+    pending: int = 0
+    """Keys that wait or are in flight."""
+    refusals: int = 0
+    """Keys that are refused at present."""
+    progress: SyncProgress | None = None
+    last: SyncReport | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryStatus:
     """What the dashboard and the command line say of a repository."""
 
@@ -402,6 +416,26 @@ class AuditEvent:
     """The id of the task."""
     detail: str = ""
     more: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """A queue of the broker: messages that wait, and processes that consume it."""
+
+    name: str
+    messages: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What a worker says of itself: its node name, its queues, tasks in work, tasks done since its start, processes."""
+
+    name: str
+    queues: tuple[str, ...] = ()
+    active: int = 0
+    processed: int = 0
+    processes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

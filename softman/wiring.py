@@ -226,7 +226,7 @@ def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False
         pending=cast("PendingKeys", KeysOnly(keys)) if interactive else keys,
         records=records(settings),
         door=door,
-        open_reader=lambda name, public_keys: _reader(settings, name, public_keys, scratch(settings)),
+        open_reader=lambda name, public_keys: reader_with(settings, name, public_keys, scratch(settings)),
         open_staging=lambda name: _staging(settings, name),
         limits=TurnLimits(
             slice=SliceLimits(objects=sync.slice_objects, bytes=sync.slice_bytes, seconds=sync.slice_seconds),
@@ -263,6 +263,11 @@ def status(settings: Settings) -> Status:
     )
 
 
+def registry(settings: Settings) -> Registry:
+    """The registry as the dashboard may read it."""
+    return _vault(settings, Role.DASHBOARD)[1]
+
+
 def audit_log(settings: Settings) -> AuditLog:
     """The audit log of this host's stratum 0."""
     return AuditFiles(settings.state_dir / "audit", _now)
@@ -287,7 +292,7 @@ def public_keys(settings: Settings, name: RepositoryName) -> tuple[bytes, ...]:
 
 def reader(settings: Settings, name: RepositoryName) -> RepositoryReader:
     """A verifying reader of a repository, with the public keys from the vault; errors as for ``public_keys``."""
-    return _reader(settings, name, public_keys(settings, name))
+    return reader_with(settings, name, public_keys(settings, name))
 
 
 def scratch(settings: Settings) -> Path | None:
@@ -350,9 +355,10 @@ def _web_server(url: str) -> Circuit:
 
 
 @lru_cache(_READERS)
-def _reader(
+def reader_with(
     settings: Settings, name: RepositoryName, public_keys: tuple[bytes, ...], work_dir: Path | None = None
 ) -> RepositoryReader:
+    """A verifying reader of a repository, with these public keys; kept, with its connections."""
     url = settings.cvmfs.url
     store = GuardedStore(HttpStore([f"{url.rstrip('/')}/{name}"], ca_file=settings.tls.ca_file), _web_server(url))
     return RepositoryReader(store, str(name), public_keys, now=_now, work_dir=work_dir)
@@ -367,7 +373,7 @@ def _holdings(settings: Settings, role: Role) -> Holdings:
         return RepositoryReader(store, str(name), public_keys, now=_now, work_dir=scratch(settings))
 
     def published(name: RepositoryName, public_keys: tuple[bytes, ...]) -> RepositoryReader:
-        return _reader(settings, name, public_keys, scratch(settings))
+        return reader_with(settings, name, public_keys, scratch(settings))
 
     vault, registry = _vault(settings, role)
     limits = OwnerLimits(settings.sync.owner_entries, settings.sync.owner_bytes)

@@ -4,7 +4,7 @@ Adapters translate vendor exceptions: a method raises ``ServiceUnavailable`` whe
 ``Forbidden`` when it refuses the credentials, ``NotFound`` when the thing is not there, unless it says otherwise.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -18,14 +18,17 @@ from softman.model import (
     DeadLetter,
     Failure,
     Fate,
+    Glance,
     Keys,
     LinkProgress,
+    QueueDepth,
     Refusal,
     RegistryRecord,
     Scope,
     Stranger,
     SyncProgress,
     SyncReport,
+    WorkerState,
 )
 from softman.names import Owner, RepositoryName
 
@@ -286,6 +289,13 @@ class Records(Protocol):
         """Replace the refusals of the keys in ``cleared`` (all when None) by ``refused``."""
 
 
+class Glances(Protocol):
+    """What ``Records``, ``PendingKeys`` and ``TurnStates`` say of many repositories, in one go."""
+
+    def read(self, repositories: Sequence[RepositoryName]) -> list[Glance]:
+        """One for each repository, in the same order."""
+
+
 class CommitDoor(Protocol):
     """The publisher's way to stratum 0 (queue ``stratum0.commit``)."""
 
@@ -315,6 +325,16 @@ class DeadLetters(Protocol):
             InvalidInput: a letter shall go back whose queue is not known.
             ServiceUnavailable: the broker does not answer; those decided on before are done.
         """
+
+
+class Operations(Protocol):
+    """What administrators see of the broker and of the workers."""
+
+    def queues(self) -> list[QueueDepth]:
+        """Every queue of ours, those of tasks first."""
+
+    def workers(self) -> list[WorkerState]:
+        """The workers that answer in time, sorted by name."""
 
 
 class AuditLog(Protocol):

@@ -15,6 +15,7 @@ that a repository needs some 15 MiB in the worst case.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
@@ -84,8 +85,7 @@ class RedisRecords:
         """See ``Records.links``."""
         with translated(REDIS_TABLE, f"read the progress of {repository}"):
             found: Any = self._client.hgetall(key_name(repository, "links"))
-        read = (_read_link(link, found.get(str(link).encode())) for link in Link)
-        return [each for each in read if each is not None]
+        return read_links(found)
 
     def set_report(self, report: SyncReport) -> None:
         """See ``Records.set_report``."""
@@ -102,14 +102,14 @@ class RedisRecords:
         """See ``Records.last_report``."""
         with translated(REDIS_TABLE, f"read the last sync of {repository}"):
             value: Any = self._client.lindex(key_name(repository, "reports"), 0)
-        return _read_report(value)
+        return read_report(value)
 
     def reports(self, repository: RepositoryName) -> list[SyncReport]:
         """See ``Records.reports``."""
         with translated(REDIS_TABLE, f"read the syncs of {repository}"):
             found: Any = self._client.lrange(key_name(repository, "reports"), 0, -1)
         # A request that is sent again after a broken connection may have written the same report twice.
-        read = (_read_report(value) for value, _ in groupby(found))
+        read = (read_report(value) for value, _ in groupby(found))
         return [each for each in read if each is not None]
 
     def set_progress(self, repository: RepositoryName, progress: SyncProgress | None) -> None:
@@ -125,12 +125,7 @@ class RedisRecords:
         """See ``Records.progress``."""
         with translated(REDIS_TABLE, f"read the progress of {repository}"):
             value: Any = self._client.get(key_name(repository, "progress"))
-        if value is None:
-            return None
-        try:
-            return SyncProgress(**json.loads(value))
-        except _UNREADABLE:
-            return None
+        return read_progress(value)
 
     def refusals(self, repository: RepositoryName) -> list[Refusal]:
         """See ``Records.refusals``."""
@@ -159,6 +154,20 @@ def cut_report(report: SyncReport) -> SyncReport:
 _UNREADABLE = (ValueError, TypeError, KeyError)
 
 
+def read_links(found: Mapping[bytes, bytes]) -> list[LinkProgress]:
+    """The links of a hash that ``set_link`` wrote, in the order of the chain."""
+    read = (_read_link(link, found.get(str(link).encode())) for link in Link)
+    return [each for each in read if each is not None]
+
+
+def read_progress(value: bytes | None) -> SyncProgress | None:
+    """What ``set_progress`` wrote."""
+    try:
+        return None if value is None else SyncProgress(**json.loads(value))
+    except _UNREADABLE:
+        return None
+
+
 def _read_link(link: Link, value: bytes | None) -> LinkProgress | None:
     if value is None:
         return None
@@ -169,7 +178,8 @@ def _read_link(link: Link, value: bytes | None) -> LinkProgress | None:
         return None
 
 
-def _read_report(value: bytes | None) -> SyncReport | None:
+def read_report(value: bytes | None) -> SyncReport | None:
+    """What ``set_report`` wrote."""
     if value is None:
         return None
     try:

@@ -66,12 +66,16 @@ REDIS_TABLE: Table = {
 """Errors of redis-py, and of the server by the first word of its answer."""
 
 
-def redis_client(url: str, ca_file: Path | None = None) -> redis.Redis:
+def redis_client(
+    url: str, ca_file: Path | None = None, *, timeout: float = TIMEOUT_SECONDS, retries: int = RETRIES
+) -> redis.Redis:
     """A client that threads may share; it answers in bytes, and gives up after some 20 s at most.
 
     Args:
         url: ``redis://`` or, with TLS, ``rediss://``.
         ca_file: the authorities for TLS; None for those of the system.
+        timeout: seconds to connect, and to wait for an answer.
+        retries: how often a request is sent again.
 
     What is sent again after a broken connection may have been carried out already: callers see to it that this is
     harmless.
@@ -83,10 +87,10 @@ def redis_client(url: str, ca_file: Path | None = None) -> redis.Redis:
         return redis.Redis.from_url(
             url,
             **tls_options(url, ca_file),
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
             health_check_interval=HEALTH_SECONDS,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), RETRIES),
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries),
         )
     except ValueError as exc:
         msg = "redis_url is no URL of a Redis server"

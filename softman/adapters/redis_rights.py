@@ -47,7 +47,8 @@ CACHE_RIGHTS: Mapping[str, CacheRights] = {
     "dashboard": CacheRights(
         ("~softman:*", f"%R~{_RESULTS}"),
         (
-            *_READING_RESULTS, *_SCRIPTS, "exists", "hgetall", "lindex", "lrange", "scard", "srandmember", "zrange",
+            *_READING_RESULTS, *_SCRIPTS, "exists", "hgetall", "hlen", "lindex", "lrange", "scard", "srandmember",
+            "zrange",
         ),
         results=True,
     ),

@@ -75,10 +75,7 @@ class RedisTurnStates:
         """See ``TurnStates.failure``."""
         with translated(REDIS_TABLE, f"read the failure of {repository}"):
             value: Any = self._client.get(key_name(repository, "failure"))
-        try:
-            return None if value is None else Failure(**json.loads(value))
-        except (ValueError, TypeError):  # of another version of softman
-            return None
+        return read_failure(value)
 
     def add_stranger(self, stranger: Stranger) -> None:
         """See ``TurnStates.add_stranger``."""
@@ -123,6 +120,14 @@ class _Place:
 
     def renew(self) -> bool:
         return self._states.renew(self._owner, self._most, self._token)
+
+
+def read_failure(value: bytes | None) -> Failure | None:
+    """What ``set_failure`` wrote."""
+    try:
+        return None if value is None else Failure(**json.loads(value))
+    except (ValueError, TypeError):  # of another version of softman
+        return None
 
 
 def _places(owner: str) -> str:

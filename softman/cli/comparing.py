@@ -11,16 +11,14 @@ from softman.cli.output import Output, when
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.showing import typed_path
 from softman.cli.sources import Source, open_source, source_options
-from softman.cvmfs.diff import Added, Aspect, Changed, Difference, Removed, differences
-from softman.cvmfs.format.entry import Entry
+from softman.cvmfs.diff import Added, Difference, Removed, differences
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.snapshot import Snapshot
 from softman.errors import InvalidInput, NotFound
+from softman.services.browsing import changed_aspects
 
 _WORDS = {Added: ("+", "added"), Removed: ("-", "removed")}
 _CHANGED = ("~", "changed")
-_OWN = b"user.softman."
-"""How the names of the service's own attributes begin."""
 
 
 @click.command()
@@ -81,19 +79,6 @@ def show_differences(output: Output, before: Snapshot, after: Snapshot, path: st
     if output.on_terminal and not output.as_json:
         total = ", ".join(f"{count} {word}" for word, count in counts.items())
         output.line(f"{_in_words(before)} to {_in_words(after)}: {total}")
-
-
-def changed_aspects(found: Changed) -> list[str]:
-    """In what an entry differs. That the service notes another object as its source is said only if nothing else is."""
-    said = [aspect.value for aspect in found.what]
-    if Aspect.XATTRS not in found.what or _attributes(found.old) != _attributes(found.new):
-        return said
-    said.remove(Aspect.XATTRS.value)
-    return said or ["source"]
-
-
-def _attributes(entry: Entry) -> dict[bytes, bytes]:
-    return {name: value for name, value in entry.xattrs.items() if not name.startswith(_OWN)}
 
 
 def _open(reader: RepositoryReader, text: str | None) -> Snapshot:

@@ -11,8 +11,9 @@ from softman.cvmfs.format.entry import Entry
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.snapshot import Snapshot
 from softman.cvmfs.store import ReadableStore
+from softman.services.browsing import kind_of
 
-__all__ = ["copy_out", "entry_type", "show_content", "show_listing", "show_revisions", "typed_path"]
+__all__ = ["copy_out", "show_content", "show_listing", "show_revisions", "typed_path"]
 
 
 def show_listing(output: Output, snapshot: Snapshot, path: str, *, long: bool, recursive: bool) -> None:
@@ -66,7 +67,7 @@ def _show_entry(output: Output, entry: Entry, *, name: bytes, long: bool) -> Non
         output.record(
             {
                 "path": entry.path,
-                "type": entry_type(entry),
+                "type": kind_of(entry),
                 "mode": stat.S_IMODE(entry.mode),
                 "size": entry.size,
                 "mtime": entry.mtime,
@@ -80,15 +81,6 @@ def _show_entry(output: Output, entry: Entry, *, name: bytes, long: bool) -> Non
         output.raw_line(head.encode() + name + target)
     else:
         output.raw_line(name)
-
-
-def entry_type(entry: Entry) -> str:
-    """The kind of an entry, in a word."""
-    if entry.is_dir:
-        return "directory"
-    if entry.is_symlink:
-        return "symlink"
-    return "file" if stat.S_ISREG(entry.mode) else "special"
 
 
 def _show_copy(output: Output, copied: Copied, place: Path, snapshot: Snapshot) -> None:

@@ -92,7 +92,9 @@ class RepositoryReader:
         data = self._small_file(WHITELIST_NAME, MAX_WHITELIST_SIZE, "whitelist")
         return verify_whitelist(data, self._public_keys, self.repository, datetime.min.replace(tzinfo=UTC))
 
-    def snapshot(self, *, tag: str | None = None, revision: int | None = None) -> Snapshot:
+    def snapshot(
+        self, *, tag: str | None = None, revision: int | None = None, head: Manifest | None = None
+    ) -> Snapshot:
         """A revision, to be used as a context manager: the one published now, or an earlier one that is still kept.
 
         Earlier ones are as trustworthy as the newest: hashes lead to them from the signed manifest.
@@ -100,6 +102,7 @@ class RepositoryReader:
         Args:
             tag: of the revision.
             revision: its number. The search goes back from tag to tag, and from revision to revision.
+            head: a manifest that this reader gave, to begin with; None looks for the newest.
 
         Raises:
             TagError: there is no such tag.
@@ -109,7 +112,7 @@ class RepositoryReader:
         """
         if tag is not None and revision is not None:
             raise ValueError("either a tag or a revision, not both")
-        manifest = self.manifest()
+        manifest = self.manifest() if head is None else head
         known = Revisions(self._store, manifest, work_dir=self._work_dir)
         if tag is not None:
             manifest = known.tagged(tag).manifest(manifest)
@@ -117,21 +120,26 @@ class RepositoryReader:
             manifest = known.numbered(revision).manifest(manifest)
         return Snapshot(self._store, manifest, work_dir=self._work_dir)
 
-    def history(self) -> History:
-        """The tags as of now.
+    def history(self, *, head: Manifest | None = None) -> History:
+        """The tags as of now, or as of a manifest that this reader gave.
 
         Raises:
             CvmfsError: as ``manifest``; and when the tag database is lost or damaged.
         """
-        return read_history(self._store, self.manifest(), work_dir=self._work_dir)
+        return read_history(self._store, self.manifest() if head is None else head, work_dir=self._work_dir)
 
-    def revisions(self) -> Iterator[Revision]:
+    def revisions(self, *, head: Manifest | None = None, first: ContentHash | None = None) -> Iterator[Revision]:
         """The revisions that can still be looked at, newest first, with their tags; loaded one by one.
+
+        Args:
+            head: a manifest that this reader gave, to begin with; None looks for the newest.
+            first: the root catalog of the first one to give, which is one of them.
 
         Raises:
             CvmfsError: as ``manifest``; and, while iterating, when a root catalog is damaged.
         """
-        return Revisions(self._store, self.manifest(), work_dir=self._work_dir).kept()
+        manifest = self.manifest() if head is None else head
+        return Revisions(self._store, manifest, work_dir=self._work_dir).kept(first)
 
     def is_intact(self, content: ContentHash, kind: ObjectKind) -> bool:
         """Whether an object is stored with the bytes that it is named by; see ``fetch.is_intact``."""

@@ -101,28 +101,35 @@ class Revisions:
                 catalog.close()
         return Revision(found.revision, root_hash, stored, found.last_modified, found.previous_revision)
 
-    def chain(self) -> Iterator[Revision]:
+    def chain(self, first: ContentHash | None = None) -> Iterator[Revision]:
         """The revision in force and those before it, newest first, until one is not there any more.
+
+        Args:
+            first: the root catalog of an earlier one to begin with.
 
         Raises:
             ObjectMissing: the root catalog in force is not in the store.
             VerificationError: a root catalog is not the one that was named.
             FormatError: a root catalog breaks the format, or numbers do not go down.
         """
-        revision = self.load(self._manifest.root_hash, self._manifest.root_size)
+        begin = (self._manifest.root_hash, self._manifest.root_size) if first is None else (first, 0)
+        revision = self.load(*begin)
         yield revision
         yield from self._before(revision)
 
-    def kept(self) -> Iterator[Revision]:
+    def kept(self, first: ContentHash | None = None) -> Iterator[Revision]:
         """Every revision that can still be looked at, newest first, with its tags.
 
         Beyond the unbroken chain these are the tagged ones, and what is left before each of them. Errors are those of
         ``chain`` and ``history``.
+
+        Args:
+            first: the root catalog of the first one to give; None for the one in force.
         """
         names: defaultdict[ContentHash, list[str]] = defaultdict(list)
         for tag in self.history.tags:
             names[tag.root_hash].append(tag.name)
-        for revision in self._reachable():
+        for revision in self._reachable(first):
             yield replace(revision, tags=tuple(names.get(revision.root_hash, ())))
 
     def numbered(self, number: int) -> Revision:
@@ -189,9 +196,9 @@ class Revisions:
             revision = earlier
             yield revision
 
-    def _reachable(self) -> Iterator[Revision]:
+    def _reachable(self, first: ContentHash | None = None) -> Iterator[Revision]:
         last = None
-        for last in self.chain():
+        for last in self.chain(first):
             yield last
         while last is not None:
             below = [tag for tag in self.history.tags if tag.revision < last.number]

@@ -144,6 +144,31 @@ class Snapshot:
         """
         return self._children(self._directory_at(path), hidden=hidden)
 
+    def page(self, path: str | bytes = b"", *, after: bytes = b"", limit: int) -> list[Entry]:
+        """Some entries of a directory in the order of their names' bytes, without hidden ones; many threads may ask.
+
+        Args:
+            path: of the directory.
+            after: only names that come after this one.
+            limit: how many at most; fewer are all there are.
+
+        Raises:
+            CvmfsError: as ``listdir``.
+        """
+        directory = self._directory_at(path)
+        found: list[Entry] = []
+        if not _can_be_entered(directory):
+            return found
+        with self._inside(directory) as catalog:
+            while len(found) < limit:
+                wanted = limit - len(found)
+                entries = catalog.children_after(directory.path, after, wanted)
+                found += [entry for entry in entries if not entry.is_hidden]
+                if len(entries) < wanted:
+                    break
+                after = entries[-1].name
+        return found
+
     def walk(
         self,
         path: str | bytes = b"",
@@ -225,13 +250,17 @@ class Snapshot:
     def _children(self, directory: Entry, *, hidden: bool) -> Iterator[Entry]:
         if not _can_be_entered(directory):
             return
-        with self.holding(directory.path) as held:
-            catalog = held.reader
-            if directory.flags & _NESTED and catalog.root_path != directory.path:
-                raise _without_catalog(directory)
+        with self._inside(directory) as catalog:
             for entry in catalog.listdir(directory.path):
                 if hidden or not entry.is_hidden:
                     yield entry
+
+    @contextmanager
+    def _inside(self, directory: Entry) -> Iterator[CatalogReader]:
+        with self.holding(directory.path) as held:
+            if directory.flags & _NESTED and held.reader.root_path != directory.path:
+                raise _without_catalog(directory)
+            yield held.reader
 
     def _walk(self, top: Entry, way: "_Way") -> Iterator[Entry]:
         if _can_be_entered(top):

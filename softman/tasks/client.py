@@ -90,6 +90,7 @@ class TaskSender:
         keep_result: bool = False,
         queue: str | None = None,
         requested_by: str = "",
+        task_id: str | None = None,
     ) -> str:
         """Ask for one task.
 
@@ -101,6 +102,7 @@ class TaskSender:
             keep_result: whether somebody will read the result.
             queue: another queue than the catalogue's.
             requested_by: who asked, for the audit log.
+            task_id: the id to give it; a new one when None.
 
         Returns:
             The id of the task.
@@ -113,6 +115,8 @@ class TaskSender:
             options["ignore_result"] = True
         if queue is not None:
             options["queue"] = queue
+        if task_id is not None:
+            options["task_id"] = task_id
         if requested_by:
             options["kwargs"] = {"requested_by": requested_by}
         with broker_errors(self._app):

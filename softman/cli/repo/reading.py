@@ -11,11 +11,11 @@ from softman.cli.repo.storage import Past, open_for_reading, open_snapshot, past
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.showing import (
     copy_out,
-    entry_type,
     show_content,
     show_listing,
 )
 from softman.cvmfs.format.entry import Entry
+from softman.services.browsing import kind_of
 
 
 @click.command()
@@ -153,7 +153,7 @@ def _show_facts(output: Output, entry: Entry) -> None:
         output.record(
             {
                 "path": entry.path,
-                "type": entry_type(entry),
+                "type": kind_of(entry),
                 "mode": modes.S_IMODE(entry.mode),
                 "size": entry.size,
                 "mtime": entry.mtime,
@@ -171,7 +171,7 @@ def _show_facts(output: Output, entry: Entry) -> None:
         return
     facts = [
         ("path", entry.path.decode(errors="backslashreplace") or "/"),
-        ("type", entry_type(entry)),
+        ("type", kind_of(entry)),
         ("mode", f"{modes.S_IMODE(entry.mode):04o} {modes.filemode(entry.mode)}"),
         ("size", str(entry.size)),
         ("modified", when(entry.mtime)),

@@ -141,6 +141,17 @@ class CatalogReader:
             entries = [self.entry_of(row, path) for row in rows]
         return entries
 
+    def children_after(self, path: bytes, after: bytes, limit: int) -> list[Entry]:
+        """Up to ``limit`` entries of directory ``path`` by the bytes of their names: those that come after a name.
+
+        Raises:
+            FormatError: a row breaks the format.
+        """
+        sql = "WHERE parent_1=? AND parent_2=? AND CAST(name AS BLOB) > ? ORDER BY CAST(name AS BLOB) LIMIT ?"
+        with sqlite_errors():
+            rows = self._db.execute(self._select + sql, (*path_hash(path), after, limit)).fetchall()
+        return self._entries(rows, path, None) if rows else []
+
     def has_children(self, path: bytes) -> bool:
         """Whether directory ``path`` has entries in this catalog."""
         with sqlite_errors():

@@ -51,7 +51,7 @@ class BucketWorld(World):
         return wiring._staging(self.chosen, name)
 
     def reader(self, name: RepositoryName, public_keys: tuple[bytes, ...] = ()) -> RepositoryReader:
-        return wiring._reader(self.chosen, name, public_keys or (self.material["publicKey"].encode(),))
+        return wiring.reader_with(self.chosen, name, public_keys or (self.material["publicKey"].encode(),))
 
     @property
     def chosen(self) -> Settings:

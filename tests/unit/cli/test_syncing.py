@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from softman.cli.comparing import changed_aspects
 from softman.cvmfs.diff import Changed, aspects
 from softman.model import Everything, Keys, Refusal, SyncReport
 from softman.names import RepositoryName
+from softman.services.browsing import changed_aspects
 
 BASIC = RepositoryName("basic", "example.org")
 
