@@ -4,16 +4,20 @@ from fastapi import Depends, FastAPI
 
 from softman.dashboard import api, pages, problems, security
 from softman.dashboard.auth.sessions import Sessions
+from softman.dashboard.desk import Desk
+from softman.dashboard.desk_building import build_desk
+from softman.dashboard.outbox import Outbox
 from softman.dashboard.security import check_csrf
 from softman.dashboard.store import DashboardStore
 from softman.settings import Settings
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, desk: Desk | None = None) -> FastAPI:
     """The application, ready to be served.
 
     Args:
         settings: those of the role ``dashboard``.
+        desk: what pages and API ask; that of the settings when None.
     """
     app = FastAPI(
         title="softman",
@@ -25,6 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
     store = DashboardStore(settings.dashboard.state_dir)
     app.state.settings = settings
     app.state.store = store
+    app.state.desk = desk or build_desk(settings, Outbox(store))
     app.state.sessions = Sessions(store, settings.dashboard)
     problems.install(app)
     security.install(app, settings.dashboard)

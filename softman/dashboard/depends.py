@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from softman.dashboard.auth.sessions import Session, current_session
+from softman.dashboard.desk import Desk
 from softman.dashboard.problems import Unauthenticated
 from softman.dashboard.store import DashboardStore
 from softman.identity import Principal
@@ -45,6 +46,15 @@ def settings(request: Request) -> Settings:
     """The settings of the application."""
     found: Settings = request.app.state.settings
     return found
+
+
+def desk(request: Request) -> Desk:
+    """What answers questions and takes wishes."""
+    found: Desk = request.app.state.desk
+    return found
+
+
+TheDesk = Annotated[Desk, Depends(desk)]
 
 
 def store(request: Request) -> DashboardStore:

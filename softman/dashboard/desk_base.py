@@ -33,6 +33,12 @@ class Wishes(Protocol):
     def waiting(self) -> int:
         """How many wait for the broker."""
 
+    def start(self) -> None:
+        """Begin to send those that wait."""
+
+    def close(self) -> None:
+        """End that."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -72,12 +78,14 @@ class BaseDesk:
         self._waiting_since: dict[str, float] = {}
 
     def start(self) -> None:
-        """Begin to read the registry in the background."""
+        """Begin to read the registry and to send wishes that wait, in the background."""
         self._services.roster.start()
+        self._services.wishes.start()
 
     def close(self) -> None:
         """End what runs in the background."""
         self._services.roster.close()
+        self._services.wishes.close()
         self._services.browser.close()
 
     def _seen(self, who: Principal, name: RepositoryName, action: Action = Action.SEE) -> Known:
@@ -139,6 +147,8 @@ class BaseDesk:
             progress=glance.progress,
             last=glance.last,
             failure=glance.failure,
+            pause=record.pause,
+            retirement=record.retirement,
             missing=missing,
         )
         return replace(described, condition=condition_of(record, described))

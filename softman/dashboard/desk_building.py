@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from softman.dashboard.desk import Desk
 from softman.dashboard.desk_base import Services
 from softman.dashboard.desk_views import Part
-from softman.dashboard.desk_wishes import BrokerWishes, Outbox, impatient_app
+from softman.dashboard.desk_wishes import BrokerWishes, impatient_app
+from softman.dashboard.outbox import Outbox
 from softman.errors import ServiceUnavailable
 from softman.services.browsing import Browser
 from softman.services.deadletters import DeadLetterOffice

@@ -9,8 +9,10 @@ from softman.model import (
     Failure,
     LinkProgress,
     LinkState,
+    Pause,
     Quotas,
     RegistryRecord,
+    Retirement,
     State,
     SyncProgress,
     SyncReport,
@@ -44,6 +46,8 @@ class Condition(StrEnum):
     FAILING = "not published"
     """What is in the bucket cannot be published at present."""
     READY = "ready"
+    PAUSED = "paused"
+    """It was rolled back, and what is in the bucket is not published until somebody resumes that."""
     LOCKED = "locked"
     RETIRED = "retired"
     UNKNOWN = "unknown"
@@ -87,6 +91,8 @@ class Repository:
     progress: SyncProgress | None = None
     last: SyncReport | None = None
     failure: Failure | None = None
+    pause: Pause | None = None
+    retirement: Retirement | None = None
     usage: Usage | None = None
     """What it holds; only of a single repository."""
     missing: tuple[Part, ...] = ()
@@ -187,15 +193,15 @@ def condition_of(record: RegistryRecord, repository: Repository) -> Condition:
     if record.state in _ENDED:
         return _ENDED[record.state]
     states = {link.state for link in repository.links}
-    if LinkState.FAILED in states:
-        return Condition.STOPPED
-    if record.state is not State.ACTIVE or states - {LinkState.DONE}:
-        return Condition.MAKING
-    if repository.failure is not None:
-        return Condition.FAILING
-    if repository.progress is not None or repository.pending:
-        return Condition.PUBLISHING
-    return Condition.UNKNOWN if Part.REDIS in repository.missing and repository.last is None else Condition.READY
+    asked = (
+        (record.pause is not None, Condition.PAUSED),
+        (LinkState.FAILED in states, Condition.STOPPED),
+        (record.state is not State.ACTIVE or bool(states - {LinkState.DONE}), Condition.MAKING),
+        (repository.failure is not None, Condition.FAILING),
+        (repository.progress is not None or repository.pending > 0, Condition.PUBLISHING),
+        (Part.REDIS in repository.missing and repository.last is None, Condition.UNKNOWN),
+    )
+    return next((condition for holds, condition in asked if holds), Condition.READY)
 
 
 _ENDED = {State.LOCKED: Condition.LOCKED, State.RETIRED: Condition.RETIRED}

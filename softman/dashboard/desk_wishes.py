@@ -5,12 +5,13 @@ the outbox, on disk, with the id that its task will have. So it may be sent twic
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from celery import Celery
 from kombu.utils.uuid import uuid
 
 from softman.adapters.circuit import Circuit
+from softman.dashboard.outbox import Outbox
 from softman.errors import ServiceUnavailable
 from softman.settings import Settings
 from softman.tasks.catalogue import TASKS
@@ -18,16 +19,6 @@ from softman.tasks.client import TaskSender, client_app
 
 _CONNECT_SECONDS = 2.0
 _SPECS = {spec.name: spec for spec in TASKS}
-
-
-class Outbox(Protocol):
-    """Wishes that wait for the broker, on disk (``softman.dashboard.store``)."""
-
-    def post(self, task_id: str, task: str, arguments: Sequence[object], *, requested_by: str) -> None:
-        """Keep a wish until it can be sent, in order."""
-
-    def waiting(self) -> int:
-        """How many there are."""
 
 
 class BrokerWishes:
@@ -64,6 +55,14 @@ class BrokerWishes:
         """
         with self._circuit.guard():
             self._sender.send(_SPECS[task], *arguments, keep_result=True, requested_by=requested_by, task_id=task_id)
+
+    def start(self) -> None:
+        """See ``Wishes``."""
+        self._outbox.start(self.deliver)
+
+    def close(self) -> None:
+        """See ``Wishes``."""
+        self._outbox.close()
 
     def waiting(self) -> int:
         """See ``Wishes``."""

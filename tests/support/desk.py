@@ -44,6 +44,12 @@ class MemoryWishes:
     def waiting(self) -> int:
         return len(self.kept)
 
+    def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
 
 @dataclass
 class MemoryOperations:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from softman.dashboard.desk_views import Condition, Part
-from softman.errors import Forbidden, InvalidInput, NameTaken, NotFound, ServiceUnavailable
+from softman.errors import Conflict, Forbidden, InvalidInput, NameTaken, NotFound, ServiceUnavailable
 from softman.identity import Principal
 from softman.model import DeadLetter, Death, Link, LinkProgress, LinkState, Refusal, State
 from softman.names import Kind, RepositoryName
@@ -46,7 +46,7 @@ def test_what_strangers_ask_about_is_not_there(office: Office, alices: Repositor
             desk.resync,
         ):  # fmt: skip
             with pytest.raises(NotFound) as refused:
-                ask(CAROL, name)  # type: ignore[operator]  # each takes a person and a name
+                ask(CAROL, name)
             assert str(refused.value) == f"there is no repository {name} that you may see"
         with pytest.raises(NotFound):
             desk.entry(CAROL, name, b"/README")
@@ -130,6 +130,30 @@ def test_wishes_wait_while_the_broker_is_away(office: Office, alices: Repository
         office.desk.resync(ALICE, alices, "bin/")
 
 
+def test_changes_of_a_life_are_asked_for_when_they_make_sense(office: Office, alices: RepositoryName) -> None:
+    desk, name = office.desk, str(alices)
+    with pytest.raises(Conflict, match="not retired"):
+        desk.restore(ALICE, alices)
+    with pytest.raises(Conflict, match="not paused"):
+        desk.resume(ALICE, alices)
+    with pytest.raises(Conflict, match="shows revision 2 already"):
+        desk.roll_back(ALICE, alices, 2)
+    with pytest.raises(NotFound):
+        desk.roll_back(ALICE, alices, 9)
+    desk.roll_back(ALICE, alices, 1)
+    desk.retire(ALICE, alices, keep_content=False)
+    desk.set_quotas(ADMIN, alices, {"max_entries": 5})
+    with pytest.raises(InvalidInput):
+        desk.set_quotas(ADMIN, alices, {"max_something": 5})
+    with pytest.raises(Forbidden):
+        desk.set_quotas(ALICE, alices, {"max_entries": 5})
+    assert office.wishes.sent == [
+        ("softman.rollback", (name, 1), "alice"),
+        ("softman.retire", (name, False), "alice"),
+        ("softman.set_quotas", (name, {"max_entries": 5}), "root"),
+    ]
+
+
 def test_without_redis_what_was_known_is_shown_and_what_is_missing(office: Office, alices: RepositoryName) -> None:
     office.desk.repositories(ALICE)
     office.glances.away = True
@@ -189,7 +213,7 @@ def test_administration_is_for_administrators(office: Office) -> None:
     desk = office.desk
     for ask in (desk.all_repositories, desk.overview, desk.queues, desk.workers, desk.dead_letters):
         with pytest.raises(Forbidden):
-            ask(BOB)  # type: ignore[operator]  # each takes a person
+            ask(BOB)
     for change in (desk.requeue, desk.discard):
         with pytest.raises(Forbidden):
             change(BOB, "abcdef")
