@@ -68,6 +68,7 @@ class UploadSettings(_Section):
     """Uploads in the browser: the dashboard's own user may put objects below ``cvmfs/`` of connected buckets."""
 
     enabled: bool = False
+    """Let people upload from the dashboard."""
     uid: str = Field(default="softman-uploader", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     """That user of the object store; the connector lets it into each bucket, and out again when uploads are off."""
     credential: S3Credential = S3Credential()
@@ -142,14 +143,19 @@ class SyncSettings(_Section):
     """How publishers work."""
 
     fetch_threads: int = Field(default=8, ge=1, le=64)
+    """So many objects are read at the same time, by each process of a publisher."""
     slice_objects: int = Field(default=2000, ge=1)
     """A revision is committed after so many changed objects."""
     slice_bytes: int = Field(default=2 * 1024**3, ge=1)
+    """Likewise after so many bytes."""
     slice_seconds: float = Field(default=60.0, gt=0)
+    """Likewise after so long."""
     lease_seconds: float = Field(default=60.0, ge=2)
+    """After so long without a sign of life of its holder a repository's lease goes to another publisher."""
     turn_slices: int = Field(default=20, ge=1)
     """A publish task commits so many slices at most, then queues itself again (decision 8)."""
     turn_seconds: float = Field(default=300.0, gt=0)
+    """Likewise after so long."""
     owner_turns: int = Field(default=4, ge=1)
     """So many repositories of one owner are worked on at the same time, interactive work and full syncs each."""
     owner_bytes: int = Field(default=0, ge=0)
@@ -157,6 +163,7 @@ class SyncSettings(_Section):
     owner_entries: int = Field(default=0, ge=0)
     """Same, entries of all kinds."""
     commit_timeout: float = Field(default=120.0, gt=0)
+    """So long a publisher waits for stratum 0 to answer."""
     links_anywhere: bool = False
     """Let symbolic links lead out of their repository."""
     unpack: bool = True
@@ -173,6 +180,7 @@ class ArchiveSettings(_Section):
     """What one archive in a bucket may hold; one with more is refused as a whole."""
 
     members: int = Field(default=1_000_000, ge=1)
+    """Files, directories and links."""
     size: int = Field(default=64 * 1024**3, ge=1)
     """Bytes it may inflate to."""
     ratio: int = Field(default=200, ge=1)
@@ -185,7 +193,9 @@ class EventSettings(_Section):
     """How the events worker folds bursts."""
 
     fold_seconds: float = Field(default=0.2, ge=0)
+    """So long events are collected before they are handed on."""
     fold_events: int = Field(default=1000, ge=1)
+    """So many at most."""
 
 
 class StorageS3Settings(_Section):
@@ -215,6 +225,7 @@ class CvmfsSettings(_Section):
     ttl: int = Field(default=60, ge=1)
     """Seconds after which stock clients look for a new revision (decision 19)."""
     whitelist_days: int = Field(default=30, ge=1, le=365)
+    """How long a whitelist is valid; it is signed anew after half of that."""
     whitelist_alarm_days: float = Field(default=7.0, gt=0)
     """With less left it is an alarm when a whitelist cannot be signed anew."""
     master_key: Literal["repository", "domain", "offline"] = "repository"
@@ -254,11 +265,15 @@ class Settings(BaseSettings):
     domain: str = Field(default="example.org", pattern=_DOMAIN, max_length=56)
     """Repositories are called ``<label>.<domain>``."""
     broker_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672//")
+    """RabbitMQ: ``amqps://user:password@host:port/vhost``, with the user of this process's role."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Redis: ``rediss://user:password@host:port/0``, with the user of this process's role."""
     state_dir: Path = Path("/var/lib/softman")
     """Locks and scratch files of this host's workers."""
     log_format: str = Field(default="human", pattern="^(human|json)$")
+    """``human`` or ``json``: one line an event."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``."""
     worker_memory: int = Field(default=1024**3, ge=1024**2)
     """A process of a worker that has more resident memory is replaced by a fresh one after its task."""
     reconcile_seconds: float = Field(default=900.0, gt=0)

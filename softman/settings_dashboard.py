@@ -80,7 +80,9 @@ class DashboardSettings(Section):
     url: str = "http://127.0.0.1:8080"
     """Where browsers find it: scheme, host and port; the provider sends people back to ``/login/callback`` there."""
     listen_host: str = "127.0.0.1"
+    """The address it listens on; a web server with TLS belongs before it."""
     listen_port: int = Field(default=8080, ge=1, le=65535)
+    """The port likewise."""
     state_dir: Path = Path("/var/lib/softman/dashboard")
     """Sessions, idempotency keys and requests that wait for the broker; private."""
     provider: ProviderSettings = ProviderSettings()
@@ -98,6 +100,7 @@ class DashboardSettings(Section):
     reads_per_minute: int = Field(default=1200, ge=1)
     """Of each person; of each address as long as nobody is logged in."""
     changes_per_minute: int = Field(default=60, ge=1)
+    """So many wishes one person may send."""
     logins_per_minute: int = Field(default=30, ge=1)
     """Of each address; also tokens that were refused."""
 

@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -24,8 +24,7 @@ Exit codes: 0 done, 1 fault in softman, 2 wrong usage, 3 the demo found a differ
 5 waited too long, 6 something is broken, 10-24 errors of the service, 30-50 errors of a repository, 130 interrupted.
 docs/commands.md lists them all."""
 
-
-_COMMANDS = {
+COMMANDS = {
     "up": "softman.cli.stack:up",
     "down": "softman.cli.stack:down",
     "env": "softman.cli.stack:env",
@@ -55,17 +54,22 @@ _COMMANDS = {
     "whitelist": "softman.cli.whitelisting:whitelist",
     "audit": "softman.cli.auditing:audit",
     "dead": "softman.cli.dead:dead",
+    "completion": "softman.cli.completing:completion",
+    "config": "softman.cli.configuring:config",
+    "reconcile": "softman.cli.upkeep:reconcile",
+    "resign": "softman.cli.upkeep:resign",
     "doctor": "softman.cli.doctoring:doctor",
     "broker": "softman.cli.broker:broker",
     "cache": "softman.cli.cache:cache",
     "vault": "softman.cli.vault:vault",
     "repo": "softman.cli.repo.group:repo",
 }
+"""Every command, and where it is."""
 
 
 @click.group(
     cls=LazyGroup,
-    places=_COMMANDS,
+    places=COMMANDS,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
@@ -89,21 +93,30 @@ def run(arguments: Sequence[str] | None = None, backend: "Backend | None" = None
         The exit code, see ``exitcodes``. Errors are one line on standard error.
     """
     session = Session(backend)
+    given = None if arguments is None else list(arguments)
+    return guarded(session, lambda: cli.main(args=given, prog_name="softman", standalone_mode=False, obj=session))
+
+
+def guarded(session: Session, action: Callable[[], object]) -> int:
+    """Run a command so that whatever goes wrong ends in one line on standard error.
+
+    Args:
+        session: the invocation.
+        action: the command; an integer that it returns is the exit code.
+
+    Returns:
+        The exit code, see ``exitcodes``.
+    """
     try:
-        result = cli.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="softman",
-            standalone_mode=False,
-            obj=session,
-        )
+        result = action()
     except click.Abort:
         warn("interrupted")
         return exitcodes.INTERRUPTED
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (SoftmanError, CvmfsError) as error:
-        return _report(error, session, exitcodes.outcome(error))
     except OSError as error:
         return _report(error, session, exitcodes.Outcome(exitcodes.LOCAL, ""))
     except Exception as error:  # noqa: BLE001 - the border to the user: a fault ends in one line, too

@@ -1,4 +1,4 @@
-"""Looking after what is stored: ``softman gc`` and ``softman check``."""
+"""Looking after repositories: ``softman gc``, ``check``, ``reconcile`` and ``resign``."""
 
 import sys
 from typing import Any
@@ -9,7 +9,7 @@ from softman.cli.output import size, warn
 from softman.cli.session import Session, common_options, pass_session
 from softman.cli.waiting import answer_of
 from softman.errors import Corrupt
-from softman.tasks.catalogue import CHECK, COLLECT_GARBAGE, TaskSpec
+from softman.tasks.catalogue import CHECK, COLLECT_GARBAGE, RECONCILE, RECONCILE_REPOSITORY, RESIGN, TaskSpec
 
 _timeout_option = click.option(
     "--timeout",
@@ -71,6 +71,39 @@ def check(session: Session, *, repo: str, timeout: float) -> None:
     if problems:
         msg = f"what is stored of {repo} is damaged: {len(problems)} problems"
         raise Corrupt(msg)
+
+
+@click.command()
+@click.argument("repo", required=False)
+@common_options
+@pass_session
+def reconcile(session: Session, repo: str | None) -> None:
+    """Compare every bucket with its repository, or that of REPO, behind the work of users; beat does it, too.
+
+    Buckets that lost their notification are connected again. "softman resync REPO" waits for the result.
+    """
+    if repo is None:
+        _asked(session, "every repository is compared with its bucket, one after the other", RECONCILE)
+        return
+    name = session.repository(repo)
+    session.backend.status().repository(name)  # an unknown one is refused here, not in a worker's log
+    _asked(session, f"{name} is compared with its bucket", RECONCILE_REPOSITORY, str(name))
+
+
+@click.command()
+@common_options
+@pass_session
+def resign(session: Session) -> None:
+    """Sign every whitelist anew that is past half of its time; beat does it, too."""
+    _asked(session, "whitelists are signed anew where it is due", RESIGN)
+
+
+def _asked(session: Session, what: str, task: TaskSpec, *arguments: object) -> None:
+    request = session.backend.send(task, *arguments)
+    if session.as_json:
+        session.output.record({"task": task.name, "task_id": request.task_id})
+    else:
+        session.output.line(f"asked (task {request.task_id}): {what}")
 
 
 def _turns(session: Session, repo: str, timeout: float, task: TaskSpec, *arguments: object) -> list[Any]:
