@@ -16,7 +16,7 @@ from xdist.workermanage import NodeManager  # type: ignore[import-untyped]
 
 from softman.standalone.packages import install_command, missing_packages
 from softman.standalone.signals import interrupt
-from softman.standalone.stack import Stack
+from softman.standalone.stack import Options, Stack
 from tests.support.site import Site
 
 REQUIRE_STACK = "SOFTMAN_REQUIRE_STACK"
@@ -85,6 +85,7 @@ _STACKS = {
     "tests/integration/standalone/test_lifecycle.py": "own",
     "tests/integration/standalone/test_process.py": "",
     "tests/integration/standalone/test_supervisor.py": "own",
+    "tests/integration/dashboard/": "site",
     "tests/integration/storage/test_bucket.py": "own",
     "tests/integration/storage/test_folder.py": "site",
     "tests/integration/test_archives.py": "site",
@@ -179,7 +180,7 @@ def unique(request: pytest.FixtureRequest) -> str:
 def site(stack_packages: None) -> Iterator[Site]:  # noqa: ARG001 - the packages come first
     """A stack with all workers, for tests of the main job; apart from ``stack``, whose queues tests work on bare."""
     directory = Path(tempfile.mkdtemp(prefix="softman-site-"))  # not tmp_path: paths of sockets must be short
-    with Stack.start(directory, workers=True) as running:
+    with Stack.start(directory, workers=True, options=Options(dashboard=True)) as running:
         site = Site(running)
         site.wake_topic()
         yield site

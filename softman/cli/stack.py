@@ -12,6 +12,7 @@ from softman.cli.places import is_running, running_stack, stack_directory
 from softman.cli.session import Session, common_options, pass_session
 from softman.errors import Busy, NotFound
 from softman.names import check_label
+from softman.standalone.identity_provider import PEOPLE
 from softman.standalone.packages import ensure_packages
 from softman.standalone.stack import Options, Stack
 
@@ -33,7 +34,7 @@ _directory_option = click.option(
     help="Store repositories in a folder behind a web server, or in a bucket that clients read.",
 )
 @click.option("--install", is_flag=True, help="Install Debian packages that are missing (root, or sudo).")
-@click.option("--workers/--no-workers", default=True, help="Start our workers, beat and Flower too (default).")
+@click.option("--workers/--no-workers", default=True, help="Start our workers, dashboard and Flower too (default).")
 @common_options
 @pass_session
 def up(
@@ -53,7 +54,7 @@ def up(
     place = directory or stack_directory()
     started = time.monotonic()
     try:
-        stack = Stack.start(place, workers=workers, options=Options(domain=domain, storage=storage))
+        stack = Stack.start(place, workers=workers, options=Options(domain=domain, storage=storage, dashboard=True))
     except Busy:
         stack = Stack.attach(place)
         if not is_running(stack):
@@ -135,7 +136,7 @@ def _find(directory: Path | None) -> Stack | None:
 
 
 def _show(output: Output, stack: Stack, headline: str) -> None:
-    flower = stack.flower
+    flower, dashboard = stack.flower, stack.dashboard
     if output.as_json:
         output.record(
             {
@@ -143,6 +144,7 @@ def _show(output: Output, stack: Stack, headline: str) -> None:
                 "versions": stack.versions(),
                 "not_running": stack.down(),
                 "flower": None if flower is None else flower.url,
+                "dashboard": None if dashboard is None else dashboard.url,
             }
         )
         return
@@ -152,6 +154,9 @@ def _show(output: Output, stack: Stack, headline: str) -> None:
         ("repositories", stack.web_url),
         ("directory", f"{stack.directory} (logs in log/)"),
     ]
+    if dashboard is not None:
+        people = ", ".join(PEOPLE) if dashboard.issuer else "nobody: pip install oidc-provider-mock"
+        facts.append(("dashboard", f"{dashboard.url} (log in as {people}; no password)"))
     if flower is not None:
         facts.append(("Flower", f"{flower.url} (user softman, password {flower.password})"))
     if stack.down():

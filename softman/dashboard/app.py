@@ -3,22 +3,29 @@
 from fastapi import Depends, FastAPI
 
 from softman.dashboard import api, pages, problems, security
+from softman.dashboard.auth import login
+from softman.dashboard.auth.login import Door
+from softman.dashboard.auth.logins import Logins
+from softman.dashboard.auth.provider import Provider
 from softman.dashboard.auth.sessions import Sessions
 from softman.dashboard.desk import Desk
 from softman.dashboard.desk_building import build_desk
 from softman.dashboard.outbox import Outbox
+from softman.dashboard.rates import Rates
 from softman.dashboard.security import check_csrf
 from softman.dashboard.store import DashboardStore
 from softman.settings import Settings
 
 
-def create_app(settings: Settings, desk: Desk | None = None) -> FastAPI:
+def create_app(settings: Settings, desk: Desk | None = None, provider: Provider | None = None) -> FastAPI:
     """The application, ready to be served.
 
     Args:
         settings: those of the role ``dashboard``.
         desk: what pages and API ask; that of the settings when None.
+        provider: the identity provider; that of the settings when None.
     """
+    own = settings.dashboard
     app = FastAPI(
         title="softman",
         docs_url=None,
@@ -26,14 +33,17 @@ def create_app(settings: Settings, desk: Desk | None = None) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         dependencies=[Depends(check_csrf)],
     )
-    store = DashboardStore(settings.dashboard.state_dir)
+    store = DashboardStore(own.state_dir)
     app.state.settings = settings
     app.state.store = store
     app.state.desk = desk or build_desk(settings, Outbox(store))
-    app.state.sessions = Sessions(store, settings.dashboard)
+    app.state.sessions = Sessions(store, own)
+    app.state.rates = Rates(own)
+    app.state.door = Door(settings, provider or Provider(own.provider), app.state.sessions, Logins(store))
     problems.install(app)
-    security.install(app, settings.dashboard)
+    security.install(app, own)
     app.add_api_route("/healthz", health, include_in_schema=False)
+    app.include_router(login.router)
     app.include_router(api.router)
     pages.install(app)
     return app

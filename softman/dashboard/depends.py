@@ -1,15 +1,23 @@
 """What endpoints ask for: who is there, and the parts of the application."""
 
-from typing import Annotated
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from softman.dashboard.auth.claims import principal
 from softman.dashboard.auth.sessions import Session, current_session
 from softman.dashboard.desk import Desk
-from softman.dashboard.problems import Unauthenticated
+from softman.dashboard.problems import Problem, Unauthenticated
+from softman.dashboard.rates import Rate, Rates, caller
+from softman.dashboard.security import SAFE_METHODS
 from softman.dashboard.store import DashboardStore
+from softman.errors import InvalidInput
 from softman.identity import Principal
 from softman.settings import Settings
+
+if TYPE_CHECKING:
+    from softman.dashboard.auth.login import Door
 
 CurrentSession = Annotated[Session | None, Depends(current_session)]
 
@@ -21,10 +29,32 @@ def optional_principal(request: Request, session: CurrentSession) -> Principal |
 
     Raises:
         Unauthenticated: the token is refused.
+        TooMany: too many were refused from this address.
+        ServiceUnavailable: the identity provider's keys are not known, and it does not answer.
     """
-    if "authorization" in request.headers:
-        raise Unauthenticated
-    return session.principal if session is not None else None
+    sent = request.headers.get("authorization")
+    if sent is None:
+        return session.principal if session is not None else None
+    rates: Rates = request.app.state.rates
+    rates.check(Rate.LOGIN, caller(request))
+    try:
+        return _bearer(request, sent)
+    except Unauthenticated:
+        rates.hit(Rate.LOGIN, caller(request))
+        raise
+
+
+def _bearer(request: Request, sent: str) -> Principal:
+    scheme, _, token = sent.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        msg = "the header Authorization has to be: Bearer <token>"
+        raise Unauthenticated(msg, error="invalid_request")
+    door: Door = request.app.state.door
+    claims = door.verifier.access_token(token.strip())
+    try:
+        return principal(claims, door.own.claims, door.settings.domain, via="token")
+    except InvalidInput as exc:
+        raise Problem(HTTPStatus.FORBIDDEN, "unusable-name", str(exc)) from exc
 
 
 def current_principal(who: Annotated[Principal | None, Depends(optional_principal)]) -> Principal:
@@ -40,6 +70,16 @@ def current_principal(who: Annotated[Principal | None, Depends(optional_principa
 
 Who = Annotated[Principal, Depends(current_principal)]
 MaybeWho = Annotated[Principal | None, Depends(optional_principal)]
+
+
+def rate_limited(request: Request, who: MaybeWho) -> None:
+    """Count the request as one of this person, or of this address; a dependency of routers.
+
+    Raises:
+        TooMany: too many.
+    """
+    rates: Rates = request.app.state.rates
+    rates.hit(Rate.READ if request.method in SAFE_METHODS else Rate.CHANGE, caller(request, who))
 
 
 def settings(request: Request) -> Settings:

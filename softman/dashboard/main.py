@@ -1,5 +1,6 @@
 """Serves the dashboard: ``python -m softman.dashboard.main``, settings from ``SOFTMAN_*``."""
 
+import logging
 import sys
 
 import uvicorn
@@ -16,12 +17,14 @@ def serve(settings: Settings) -> None:
         settings: those of the role ``dashboard``.
     """
     configure_logging(log_format=settings.log_format, level=settings.log_level)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     own = settings.dashboard
     uvicorn.run(
         create_app(settings),
         host=own.listen_host,
         port=own.listen_port,
         log_config=None,
+        access_log=False,  # ours is in security.RequestIdentity: without queries, which hold codes of logins
         server_header=False,
         proxy_headers=bool(own.trusted_proxies),
         forwarded_allow_ips=list(own.trusted_proxies),

@@ -5,6 +5,7 @@ Plain ASGI, so that streams stay streams. The outermost comes last in ``install`
 
 import re
 import secrets
+import time
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -16,15 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from softman.dashboard.auth.sessions import Session, current_session
 from softman.dashboard.problems import Problem, answer
-from softman.log import bind_context, clear_context
+from softman.log import bind_context, clear_context, get_logger
 from softman.settings_dashboard import DashboardSettings
 
 CSRF_FIELD = "csrf_token"
 CSRF_HEADER = "X-CSRF-Token"
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _LOCAL_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+_log = get_logger(__name__)
 _PERMISSIONS = (
     "accelerometer",
     "camera",
@@ -37,13 +39,26 @@ _PERMISSIONS = (
 )
 
 
-def content_policy(upload_to: tuple[str, ...] = ()) -> str:
-    """The Content-Security-Policy: everything is ours; uploads may also go to ``upload_to``."""
-    connect = " ".join(["'self'", *upload_to])
+def content_policy(settings: DashboardSettings, upload_to: tuple[str, ...] = ()) -> str:
+    """The Content-Security-Policy: everything is ours.
+
+    Uploads may also go to ``upload_to``. The form of the logout leads on to the identity provider, which browsers
+    count as a target of the form.
+    """
+    connect, forms = (
+        " ".join(["'self'", *upload_to]),
+        " ".join(filter(None, ["'self'", origin(settings.provider.issuer)])),
+    )
     return (
         f"default-src 'self'; connect-src {connect}; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'"
+        f"form-action {forms}; frame-ancestors 'none'"
     )
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of an address, as browsers compare them; empty without any."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def security_headers(settings: DashboardSettings, policy: str) -> dict[str, str]:
@@ -62,7 +77,10 @@ def security_headers(settings: DashboardSettings, policy: str) -> dict[str, str]
 
 
 class RequestIdentity:
-    """Gives each request an id, for log lines, answers and problem documents, and answers faults."""
+    """Gives each request an id, for log lines, answers and problem documents; logs it, and answers faults.
+
+    The query is not logged: the code of a login is in one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -75,12 +93,12 @@ class RequestIdentity:
         sent = Headers(scope=scope).get("x-request-id", "")
         request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        begun, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
@@ -89,10 +107,12 @@ class RequestIdentity:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception as exc:
-            if started:
+            if status:
                 raise
             await answer(Request(scope), exc)(scope, receive, send_with_id)
         finally:
+            seconds = round(time.perf_counter() - begun, 4)
+            _log.info("request", method=scope["method"], path=scope["path"], status=status, seconds=seconds)
             clear_context()
 
 
@@ -169,7 +189,7 @@ async def check_csrf(request: Request, session: Annotated[Session | None, Depend
     Raises:
         Problem: 403.
     """
-    if request.method in _SAFE_METHODS or "authorization" in request.headers:
+    if request.method in SAFE_METHODS or "authorization" in request.headers:
         return
     settings: DashboardSettings = request.app.state.settings.dashboard
     origin = request.headers.get("origin")
@@ -205,4 +225,4 @@ def install(app: FastAPI, settings: DashboardSettings, *, upload_to: tuple[str, 
     hosts = [settings.host, *settings.trusted_hosts]
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     app.add_middleware(RequestIdentity)
-    app.add_middleware(SecurityHeaders, headers=security_headers(settings, content_policy(upload_to)))
+    app.add_middleware(SecurityHeaders, headers=security_headers(settings, content_policy(settings, upload_to)))

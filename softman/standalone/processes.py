@@ -3,8 +3,9 @@
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from kombu.exceptions import OperationalError
 
 from softman.errors import ServiceUnavailable
+from softman.standalone.identity_provider import DISCOVERY, identity_provider_arguments
+from softman.standalone.listeners import Dashboard, Flower
 from softman.standalone.ports import LOOPBACK
 from softman.standalone.process import python_environment, tail, wait_until
 from softman.standalone.roles import Site, environment, settings
@@ -32,8 +35,8 @@ class ProcessSpec:
 
     Attributes:
         name: short and unique; a worker's Celery name is ``<name>@<host>``.
-        role: whose settings it gets.
-        arguments: of ``python -m celery``.
+        role: whose settings it gets; none when empty.
+        arguments: of ``python -m``.
         answers: whether it answers Celery's ping.
         stage: those of stage 0 are stopped first, for they bring work to those of stage 1.
     """
@@ -50,33 +53,20 @@ class ProcessSpec:
         return WORKERS + self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Flower:
-    """Where Flower listens, and the password of its user ``softman``."""
-
-    port: int
-    password: str = field(repr=False)
-
-    @property
-    def url(self) -> str:
-        """For a browser."""
-        return f"http://{LOOPBACK}:{self.port}"
-
-
 def _worker(name: str, role: str, *options: str, module: str | None = None, stage: int = 0) -> ProcessSpec:
     """The worker of ``workers.<name>``; without the second that workers take to get to know each other."""
     quick = ("--without-mingle", "--without-gossip")
-    arguments = ("-A", f"workers.{module or name}", "worker", "-n", f"{name}@%h", *quick, *options)
+    arguments = ("celery", "-A", f"workers.{module or name}", "worker", "-n", f"{name}@%h", *quick, *options)
     return ProcessSpec(name, role, arguments, stage=stage)
 
 
-def process_specs(flower: Flower | None) -> tuple[ProcessSpec, ...]:
-    """All processes of a small site: one worker per pool, two beats with one schedule, and Flower when it is wanted.
+def process_specs(flower: Flower | None, dashboard: Dashboard | None = None) -> tuple[ProcessSpec, ...]:
+    """All processes of a small site: one worker per pool, two beats with one schedule; Flower and dashboard if wanted.
 
     Full syncs have a worker of their own, or some of them would keep all slots from the interactive work.
     """
     specs = [
-        *(ProcessSpec(name, "beat", ("-A", "workers.app", "beat"), answers=False) for name in BEATS),
+        *(ProcessSpec(name, "beat", ("celery", "-A", "workers.app", "beat"), answers=False) for name in BEATS),
         _worker("events", "events"),
         _worker("publisher", "publisher", "-Q", PUBLISHER),
         _worker("bulk", "publisher", "-Q", BULK, module="publisher"),
@@ -85,14 +75,19 @@ def process_specs(flower: Flower | None) -> tuple[ProcessSpec, ...]:
         _worker("commit", "commit", stage=1),
     ]
     if flower is not None:
-        arguments = ("-A", "softman.app", "flower", f"--address={LOOPBACK}", f"--port={flower.port}")
+        arguments = ("celery", "-A", "softman.app", "flower", f"--address={LOOPBACK}", f"--port={flower.port}")
         specs.append(ProcessSpec("flower", "flower", arguments, answers=False))
+    if dashboard is not None:
+        specs.append(ProcessSpec("dashboard", "dashboard", ("softman.dashboard.main",), answers=False))
+    if dashboard is not None and dashboard.provider_port:
+        provider = identity_provider_arguments(dashboard.provider_port)
+        specs.append(ProcessSpec("identity-provider", "", provider, answers=False))
     return tuple(specs)
 
 
 def command(spec: ProcessSpec) -> list[str]:
     """Program and arguments."""
-    return [sys.executable, "-m", "celery", *spec.arguments]
+    return [sys.executable, "-m", *spec.arguments]
 
 
 def scratch_directory(site: Site) -> Path:
@@ -104,7 +99,7 @@ def child_environment(site: Site, spec: ProcessSpec, flower: Flower | None) -> d
     """The whole environment of a process: its role's settings, and where Python finds us when it works elsewhere."""
     variables = {
         **python_environment(),
-        **environment(site, spec.role),
+        **(environment(site, spec.role) if spec.role else {}),
         "HOME": str(site.directory / "state"),
         "TMPDIR": str(scratch_directory(site)),
         "PYTHONUNBUFFERED": "1",
@@ -114,13 +109,20 @@ def child_environment(site: Site, spec: ProcessSpec, flower: Flower | None) -> d
     return variables
 
 
-def wait_ready(site: Site, specs: Iterable[ProcessSpec], flower: Flower | None, *, seconds: float) -> None:
-    """Wait until every worker answers a ping and Flower its first request.
+def wait_ready(site: Site, specs: Iterable[ProcessSpec], pages: Mapping[str, str], *, seconds: float) -> None:
+    """Wait until every worker answers a ping and every page is there.
+
+    Args:
+        site: whose processes these are.
+        specs: all of them.
+        pages: the address of one page each of those that are no workers.
+        seconds: how long that may take.
 
     Raises:
         ServiceUnavailable: not in time; the message names those that are missing, with the end of their logs.
     """
     missing = {spec.name for spec in specs if spec.answers}
+    waited_for = ""
 
     def all_answer() -> bool:
         missing.difference_update(_ping(site))
@@ -128,13 +130,24 @@ def wait_ready(site: Site, specs: Iterable[ProcessSpec], flower: Flower | None, 
 
     try:
         wait_until(all_answer, "all workers answer", seconds=seconds)
-        if flower is not None:
-            wait_until(lambda: _page_answers(flower.url), "Flower answers", seconds=seconds)
+        for name, url in pages.items():
+            waited_for = name
+            wait_until(partial(_page_answers, url), f"{name} answers", seconds=seconds)
     except ServiceUnavailable as exc:
-        names = sorted(missing) or ["flower"]
+        names = sorted(missing) or [waited_for]
         ends = [f"{name}.log ends: {tail(site.directory / 'log' / f'{name}.log', 3)}" for name in names[:_SHOWN_LOGS]]
         msg = f"{', '.join(names)} did not get ready within {seconds:g} s\n" + "\n".join(ends)
         raise ServiceUnavailable(msg) from exc
+
+
+def pages_of(flower: Flower | None, dashboard: Dashboard | None) -> dict[str, str]:
+    """Pages that answer when Flower, the identity provider and the dashboard are ready."""
+    pages = {} if flower is None else {"flower": f"{flower.url}/healthcheck"}
+    if dashboard is not None:
+        pages["dashboard"] = f"{dashboard.url}/healthz"
+    if dashboard is not None and dashboard.issuer:
+        pages["identity-provider"] = dashboard.issuer + DISCOVERY
+    return pages
 
 
 def _ping(site: Site) -> set[str]:
@@ -151,7 +164,7 @@ def _ping(site: Site) -> set[str]:
 def _page_answers(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url + "/healthcheck", timeout=2) as answer:
+        with opener.open(url, timeout=2) as answer:
             return int(answer.status) == HTTPStatus.OK
     except urllib.error.HTTPError as exc:
         return exc.code == HTTPStatus.UNAUTHORIZED

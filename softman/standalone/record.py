@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from softman.errors import Busy, Corrupt, Forbidden, InvalidInput, NotFound
+from softman.standalone.listeners import Dashboard, Flower
 from softman.standalone.process import ProcessTable, write_private
-from softman.standalone.processes import Flower
 from softman.standalone.rgw import S3Keys
 from softman.standalone.server import Facts
 
@@ -36,6 +36,8 @@ class Options:
     """Users of the object store to begin with."""
     flower: bool = True
     """Whether Flower runs beside the workers."""
+    dashboard: bool = False
+    """Whether the dashboard does, with the development identity provider."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings of all roles, as variables without their prefix: ``{"SYNC__LEASE_SECONDS": "4"}``."""
     storage: Literal["file", "s3"] = "file"
@@ -54,6 +56,8 @@ class Record:
     users: dict[str, S3Keys] = field(default_factory=dict)
     flower: Flower | None = None
     """Where Flower listens when our own processes run."""
+    dashboard: Dashboard | None = None
+    """Where the dashboard listens then."""
     settings: dict[str, str] = field(default_factory=dict)
     """Settings of all roles that differ from the usual ones, as variables without their prefix."""
     storage: str = "file"
@@ -101,6 +105,7 @@ def _parse(content: Mapping[str, Any]) -> Record:
         facts={name: Facts(**facts) for name, facts in content["facts"].items()},
         users={uid: S3Keys(**keys) for uid, keys in content["users"].items()},
         flower=Flower(**content["flower"]) if content["flower"] else None,
+        dashboard=Dashboard(**content["dashboard"]) if content.get("dashboard") else None,
         settings={str(name): str(value) for name, value in content.get("settings", {}).items()},
         storage=str(content.get("storage", "file")),
     )

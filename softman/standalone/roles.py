@@ -4,12 +4,14 @@ Variables are those of ``softman.settings``. The role ``admin`` has everything: 
 belongs to, and tests.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from softman.errors import InvalidInput
 from softman.settings import Settings, load_settings
+from softman.standalone.listeners import Dashboard
 from softman.standalone.rgw import S3Keys
 
 _PREFIX = "SOFTMAN_"
@@ -25,6 +27,10 @@ class Site(Protocol):
     @property
     def domain(self) -> str:
         """The domain of the repositories."""
+
+    @property
+    def dashboard(self) -> Dashboard | None:
+        """Where the dashboard listens, if it runs."""
 
     @property
     def own_settings(self) -> Mapping[str, str]:
@@ -127,6 +133,20 @@ def _push(site: Site) -> dict[str, str]:
     return {"S3__PUSH_ENDPOINT": site.push_endpoint, "S3__CREATE_MISSING_USERS": "true"}
 
 
+def _pages(site: Site) -> dict[str, str]:
+    """Where the dashboard listens and whom it asks who somebody is. ID tokens serve as API tokens here."""
+    if site.dashboard is None:
+        return {}
+    return {
+        "DASHBOARD__URL": site.dashboard.url,
+        "DASHBOARD__LISTEN_PORT": str(site.dashboard.port),
+        "DASHBOARD__STATE_DIR": str(site.directory / "state" / "dashboard"),
+        "DASHBOARD__PROVIDER__ISSUER": site.dashboard.issuer,
+        "DASHBOARD__PROVIDER__CLIENT_SECRET": site.dashboard.client_secret,
+        "DASHBOARD__PROVIDER__AUDIENCES": '["softman"]',
+    }
+
+
 _STRATUM0, _PUBLISHER = _vault("stratum0"), _vault("publisher")
 _DASHBOARD, _ADMIN = _vault("dashboard"), _vault("admin")
 _READER, _CONNECTOR = _s3("reader"), _s3("connector")
@@ -140,7 +160,7 @@ _SOURCES: dict[str, tuple[Callable[[Site], dict[str, str]], ...]] = {
     "beat": (_common,),
     "client": (_common,),
     "flower": (_common,),
-    "dashboard": (_common, _DASHBOARD),
+    "dashboard": (_common, _pages, _DASHBOARD),
     "admin": (_common, _STORING, _STAGING, _STRATUM0, _PUBLISHER, _DASHBOARD, _ADMIN, _READER, _CONNECTOR, _push),
 }
 ROLES = tuple(_SOURCES)
@@ -173,5 +193,5 @@ def settings(site: Site, role: str) -> Settings:
                 msg = f"{variable} is both a value and a section"
                 raise InvalidInput(msg)
             target = inner
-        target[name] = value
+        target[name] = json.loads(value) if value.startswith("[") else value
     return load_settings(**nested)

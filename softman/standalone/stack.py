@@ -19,11 +19,13 @@ from softman.errors import Busy, NotFound
 from softman.settings import Settings
 from softman.standalone import roles
 from softman.standalone.ceph import CephServer
+from softman.standalone.identity_provider import new_dashboard
+from softman.standalone.listeners import Dashboard, Flower
 from softman.standalone.nginx import WebServer
 from softman.standalone.packages import ensure_packages
 from softman.standalone.ports import PortHold
 from softman.standalone.process import ProcessTable, python_environment
-from softman.standalone.processes import WORKERS, Flower, process_specs, wait_ready
+from softman.standalone.processes import WORKERS, ProcessSpec, pages_of, process_specs, wait_ready
 from softman.standalone.rabbitmq import RabbitServer
 from softman.standalone.record import (
     LOCK_NAME,
@@ -101,7 +103,7 @@ class Stack:
             try:
                 stack._come_up(options)
                 if workers:
-                    stack.start_workers(flower=options.flower)
+                    stack.start_workers(flower=options.flower, dashboard=options.dashboard)
             except BaseException:
                 stack._give_up(remove=directory is None)
                 raise
@@ -143,25 +145,29 @@ class Stack:
         """Let the stack outlive this program."""
         self.processes.detach()
 
-    def start_workers(self, *, flower: bool = True, seconds: float = 180.0) -> None:
+    def start_workers(self, *, flower: bool = True, dashboard: bool = False, seconds: float = 180.0) -> None:
         """Start our own processes under a supervisor that starts them again when they end; returns when all are ready.
 
         Args:
             flower: start Flower too.
+            dashboard: start the dashboard too, and the identity provider where it is installed.
             seconds: how long that may take.
 
         Raises:
             ServiceUnavailable: not all got ready; none of them runs.
         """
-        port = self._ports.take() if flower else None
-        listener = None if port is None else Flower(port, secrets.token_hex(8))
-        self._record = replace(self._record, flower=listener)
+        ports = [self._ports.take() for _ in range(3)]
+        self._record = replace(
+            self._record,
+            flower=Flower(ports[0], secrets.token_hex(8)) if flower else None,
+            dashboard=new_dashboard(ports[1], ports[2]) if dashboard else None,
+        )
         self._save()
         try:
             self._spawn_supervisor()
-            if port is not None:
+            for port in ports:
                 self._ports.release(port)
-            wait_ready(self, process_specs(listener), listener, seconds=seconds)
+            wait_ready(self, self.process_specs(), pages_of(self.flower, self.dashboard), seconds=seconds)
         except BaseException:
             self.stop_workers(grace=_GIVE_UP_SECONDS)  # not killed: it may be about to start one that nobody knows yet
             raise
@@ -186,6 +192,15 @@ class Stack:
     def flower(self) -> Flower | None:
         """Where Flower listens, when it was started."""
         return self._record.flower
+
+    @property
+    def dashboard(self) -> Dashboard | None:
+        """Where the dashboard listens, when it was started."""
+        return self._record.dashboard
+
+    def process_specs(self) -> tuple[ProcessSpec, ...]:
+        """Our own processes that belong to the stack as it was started last."""
+        return process_specs(self.flower, self.dashboard)
 
     @property
     def servers(self) -> dict[str, Server]:

@@ -146,7 +146,7 @@ def main(arguments: list[str]) -> int:
     except (ValueError, SoftmanError) as exc:
         _log.error("no stack to supervise", reason=str(exc))
         return 2
-    supervisor = Supervisor(stack, process_specs(stack.flower))
+    supervisor = Supervisor(stack, process_specs(stack.flower, stack.dashboard))
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         _log.info("stopping", signal=signal.Signals(number).name)

@@ -101,7 +101,7 @@ def test_a_killed_process_is_started_again(working: Stack, name: str) -> None:
 
     wait_until(replaced, f"{name} is started again", seconds=SECONDS)
     specs = [spec for spec in process_specs(None) if spec.name == name]
-    wait_ready(working, specs, None, seconds=SECONDS)
+    wait_ready(working, specs, {}, seconds=SECONDS)
     status = working.directory / "workers.json"
     wait_until(lambda: json.loads(status.read_text())[name]["starts"] == 2, "the start is counted", seconds=SECONDS)
     assert working.down() == []

@@ -1,4 +1,4 @@
-"""An application with its store in a temporary folder, and clients that are logged in."""
+"""An application with its store in a temporary folder and a provider without a network, and clients that log in."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,22 +8,40 @@ from fastapi import FastAPI, Response
 from fastapi.testclient import TestClient
 
 from softman.dashboard.app import create_app
+from softman.dashboard.auth.provider import Provider
 from softman.dashboard.auth.sessions import Session, Sessions
 from softman.identity import Principal
 from softman.settings import Settings, load_settings
+from tests.support.openid import CLIENT, ISSUER, FakeProvider
 
 ALICE = Principal("subject-of-alice", "alice", name="Alice")
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    dashboard = {"url": "https://softman.example.org", "state_dir": tmp_path / "dashboard"}
+    provider = {
+        "issuer": ISSUER,
+        "client_id": CLIENT,
+        "client_secret": "provider-secret",
+        "audiences": ("softman-api",),
+    }
+    dashboard = {
+        "url": "https://softman.example.org",
+        "state_dir": tmp_path / "dashboard",
+        "provider": provider,
+        "claims": {"aliases": ("subject-of-dora=dora-the-second",)},
+    }
     return load_settings(dashboard=dashboard, state_dir=tmp_path)
 
 
 @pytest.fixture
-def app(settings: Settings) -> FastAPI:
-    return create_app(settings)
+def provider() -> FakeProvider:
+    return FakeProvider()
+
+
+@pytest.fixture
+def app(settings: Settings, provider: FakeProvider) -> FastAPI:
+    return create_app(settings, provider=Provider(settings.dashboard.provider, provider.transport))
 
 
 @pytest.fixture
@@ -40,7 +58,8 @@ def log_in(app: FastAPI, client: TestClient) -> Callable[[Principal], Session]:
         sessions: Sessions = app.state.sessions
         response = Response()
         session = sessions.begin(response, who)
-        client.headers["Cookie"] = response.headers["set-cookie"].partition(";")[0]
+        name, _, value = response.headers["set-cookie"].partition(";")[0].partition("=")
+        client.cookies.set(name, value)
         return session
 
     return begin

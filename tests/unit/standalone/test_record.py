@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from softman.errors import Corrupt, InvalidInput, NotFound
-from softman.standalone.processes import Flower
+from softman.standalone.listeners import Dashboard, Flower
 from softman.standalone.record import Record, load_record, prepare_directory, socket_directory
 from softman.standalone.rgw import S3Keys
 from softman.standalone.server import Facts
@@ -19,6 +19,7 @@ RECORD = Record(
     facts={"redis": Facts({"redis": 1}, {"password": "p"})},
     users={"alice": S3Keys("a", "s")},
     flower=Flower(5, "f"),
+    dashboard=Dashboard(6, 7, "s"),
     settings={"RECONCILE_SECONDS": "20"},
     storage="s3",
 )

@@ -9,6 +9,7 @@ import pytest
 from softman.errors import InvalidInput
 from softman.settings import load_settings
 from softman.standalone import roles
+from softman.standalone.listeners import Dashboard
 from softman.standalone.rgw import S3Keys
 
 SECRETS = {
@@ -19,6 +20,7 @@ SECRETS = {
     "dashboard-secret-id": {"dashboard", "admin"},
     "admin-secret-id": {"admin"},
     "push-secret": {"connector", "admin"},
+    "provider-secret": {"dashboard"},
     **{f"{role}-{server}-secret": {role} for role in roles.ROLES for server in ("amqp", "redis")},
 }
 
@@ -33,6 +35,7 @@ class Site:
     storage_url: str = "file:///srv/stack/www/cvmfs"
     vault_address: str = "http://127.0.0.1:5"
     own_settings: Mapping[str, str] = field(default_factory=dict)
+    dashboard: Dashboard | None = field(default=Dashboard(6, 7, "provider-secret"))
 
     def broker_url(self, role: str) -> str:
         return f"amqp://softman-{role}:{role}-amqp-secret@127.0.0.1:1//"
@@ -80,6 +83,12 @@ def test_settings_carry_the_values() -> None:
     assert settings.s3.create_missing_users is True
     assert settings.vault.stratum0.role_id == "stratum0-role-id"
     assert settings.cvmfs.storage == "file:///srv/stack/www/cvmfs"
+
+
+def test_the_dashboard_is_told_where_to_listen_and_whom_to_ask() -> None:
+    own = roles.settings(Site(), "dashboard").dashboard
+    assert (own.url, own.listen_port, own.provider.issuer) == ("http://127.0.0.1:6", 6, "http://127.0.0.1:7")
+    assert own.provider.audiences == ("softman",)
 
 
 @pytest.mark.parametrize("role", roles.ROLES)
