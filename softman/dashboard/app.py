@@ -1,6 +1,10 @@
 """Puts the dashboard together."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import Depends, FastAPI
+from fastapi.concurrency import run_in_threadpool
 
 from softman.dashboard import api, pages, problems, security
 from softman.dashboard.auth import login
@@ -32,6 +36,7 @@ def create_app(settings: Settings, desk: Desk | None = None, provider: Provider 
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         dependencies=[Depends(check_csrf)],
+        lifespan=_in_the_background,
     )
     store = DashboardStore(own.state_dir)
     app.state.settings = settings
@@ -47,6 +52,19 @@ def create_app(settings: Settings, desk: Desk | None = None, provider: Provider 
     app.include_router(api.router)
     pages.install(app)
     return app
+
+
+@asynccontextmanager
+async def _in_the_background(app: FastAPI) -> AsyncIterator[None]:
+    """While the application is served, the desk reads ahead and sends what waits."""
+    desk: Desk = app.state.desk
+    door: Door = app.state.door
+    desk.start()
+    try:
+        yield
+    finally:
+        await run_in_threadpool(desk.close)
+        door.provider.close()
 
 
 def health() -> dict[str, str]:

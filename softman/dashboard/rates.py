@@ -10,7 +10,7 @@ from enum import StrEnum
 from fastapi import Request
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from limits.strategies import MovingWindowRateLimiter
 
 from softman.dashboard.problems import TooMany
 from softman.identity import Principal
@@ -33,7 +33,7 @@ class Rates:
     """
 
     def __init__(self, settings: DashboardSettings) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limits = {
             Rate.READ: RateLimitItemPerMinute(settings.reads_per_minute),
             Rate.CHANGE: RateLimitItemPerMinute(settings.changes_per_minute),

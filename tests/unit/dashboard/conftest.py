@@ -1,6 +1,6 @@
 """An application with its store in a temporary folder and a provider without a network, and clients that log in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,9 +45,9 @@ def app(settings: Settings, provider: FakeProvider) -> FastAPI:
 
 
 @pytest.fixture
-def client(app: FastAPI, settings: Settings) -> Iterator[TestClient]:
-    with TestClient(app, base_url=settings.dashboard.url, follow_redirects=False) as client:
-        yield client
+def client(app: FastAPI, settings: Settings) -> TestClient:
+    """Without what runs in the background of a served application: that would look for servers."""
+    return TestClient(app, base_url=settings.dashboard.url, follow_redirects=False)
 
 
 @pytest.fixture
