@@ -25,12 +25,12 @@ class AdminDesk(BaseDesk):
     """Questions and wishes of administrators. Everybody else gets ``Forbidden``."""
 
     def all_repositories(
-        self, who: Principal, after: RepositoryName | None = None, limit: int = 100
+        self, who: Principal, after: RepositoryName | None = None, limit: int = 100, search: str = ""
     ) -> Page[Repository]:
-        """A page of all repositories, by name."""
+        """A page of all repositories, by name; with ``search`` those that have it in their name or their owner's."""
         authority.require_admin(who)
         roster = self._services.roster
-        known = roster.after(after, limit + 1)
+        known = roster.after(after, limit + 1, search)
         described, missing = self._described(who, known[:limit])
         more = str(known[limit - 1].record.repository) if len(known) > limit else None
         return Page(described, more, missing, roster.listed_at)

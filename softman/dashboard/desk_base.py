@@ -139,6 +139,7 @@ class BaseDesk:
             condition=Condition.UNKNOWN,
             url=f"{self._services.url}/{record.repository}",
             quotas=record.quotas,
+            configuration=record.configuration,
             record_read_at=known.read_at,
             revision=max(published, default=None),
             links=glance.links,

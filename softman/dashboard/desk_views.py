@@ -91,6 +91,8 @@ class Repository:
     progress: SyncProgress | None = None
     last: SyncReport | None = None
     failure: Failure | None = None
+    configuration: str = ""
+    """The last good ``cvmfs/.softman.toml`` of its bucket; empty when it has none."""
     pause: Pause | None = None
     retirement: Retirement | None = None
     usage: Usage | None = None

@@ -15,6 +15,7 @@ _LATER = "A service is away at the moment. Your wish is kept and sent as soon as
 _MESSAGES = {
     "requested": Message("Your repository is on its way", "It takes some seconds. You can watch it here."),
     "rolled-back": Message("Going back is on its way", "The earlier state shows in a moment."),
+    "resumed": Message("The bucket is published again", "What differs appears in a moment."),
     "retired": Message("The repository is being retired"),
     "restored": Message("The repository is coming back"),
     "resynced": Message("Checking the whole bucket", "What differs is published now."),

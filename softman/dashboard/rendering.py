@@ -75,6 +75,7 @@ def environment() -> Environment:
         visible=text.visible,
         plain=text.plain,
         address=text.path_address,
+        capitalised=text.capitalised,
     )
     made.globals["asset"] = asset
     return made

@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from softman.errors import InvalidInput
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 _HIDING = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -15,6 +17,8 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _RAW_BYTE = range(0xDC80, 0xDD00)
 _AGES = ((60, 1, "second"), (3600, 60, "minute"), (86400, 3600, "hour"), (86400 * 60, 86400, "day"))
 _MOMENT = 5
+_LETTERS = ("", "K", "M", "G", "T", "P")
+_TYPED = re.compile(r"(\d{1,15}(?:[.,]\d{1,6})?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
 
 
 def size(count: float) -> str:
@@ -104,3 +108,28 @@ def _title(character: str) -> str:
     if ord(character) in _RAW_BYTE:
         return "a byte that is no text"
     return unicodedata.name(character, "a control character").lower()
+
+
+def query(value: str) -> str:
+    """A value as part of a query in a URL; raw bytes survive as in ``path_address``."""
+    return quote(value.encode("utf-8", "surrogateescape"), safe="")
+
+
+def bytes_typed(typed: str) -> int:
+    """A size as people type it: ``500 GiB``, ``1.5T``, ``1000``; units are binary.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    found = _TYPED.fullmatch(typed.strip())
+    if found is None or not (
+        count := int(float(found[1].replace(",", ".")) * _STEP ** _LETTERS.index(found[2].upper()))
+    ):
+        msg = f"{typed[:30]!r} is no size; write it like 500 GiB"
+        raise InvalidInput(msg)
+    return count
+
+
+def capitalised(sentence: str) -> str:
+    """A sentence whose first letter is a capital one; the others stay."""
+    return sentence[:1].upper() + sentence[1:]

@@ -126,11 +126,22 @@ class Roster:
             names = set().union(*(self._owned.get(owner, ()) for owner in owners))
         return [found for name in sorted(names) if (found := self.get(name)) is not None]
 
-    def after(self, name: RepositoryName | None, limit: int) -> list[Known]:
-        """Up to ``limit`` repositories in the order of their names: those that come after one."""
+    def after(self, name: RepositoryName | None, limit: int, search: str = "") -> list[Known]:
+        """Up to ``limit`` repositories in the order of their names: those that come after one.
+
+        Args:
+            name: that one; None for the first ones.
+            limit: how many at most.
+            search: only those that have this in their name, or in that of their owner; upper and lower case are one.
+        """
         names = self._sorted
         first = 0 if name is None else bisect_right(names, name)
-        return [found for each in names[first : first + limit] if (found := self.get(each)) is not None]
+        found = (each for each in names[first:] if not search or self._has(each, search.lower()))
+        return [known for each in islice(found, limit) if (known := self.get(each)) is not None]
+
+    def _has(self, name: RepositoryName, text: str) -> bool:
+        known = self._known.get(name)
+        return text in str(name) or (known is not None and text in known.record.owner.user.lower())
 
     def __len__(self) -> int:
         return len(self._known)

@@ -1,28 +1,16 @@
-"""The web pages."""
+"""The web pages: what a browser shows, made on the server; forms work without scripts."""
 
-from urllib.parse import quote
+from fastapi import FastAPI
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import PlainTextResponse, RedirectResponse, Response
-
-from softman.dashboard.depends import MaybeWho
+from softman.dashboard.pages import admin, files, history, home, overview, settings
 from softman.dashboard.pages.errors import problem_page
 from softman.dashboard.rendering import STATIC
 from softman.dashboard.static_files import VersionedFiles
 
-router = APIRouter(include_in_schema=False)
-
-
-@router.get("/")
-def home(request: Request, who: MaybeWho) -> Response:
-    """My repositories."""
-    if who is None:
-        return RedirectResponse(f"/login?next={quote(request.url.path)}", 303)
-    return PlainTextResponse(who.user)
-
 
 def install(app: FastAPI) -> None:
     """Give ``app`` its pages, their static files, and problems that look like pages."""
-    app.include_router(router)
+    for part in (home, overview, files, history, settings, admin):
+        app.include_router(part.router)
     app.mount("/static", VersionedFiles(STATIC))
     app.state.problem_page = problem_page

@@ -30,6 +30,6 @@ def test_a_session_says_who_asks(client: TestClient, log_in: LogIn) -> None:
 
 
 def test_home_leads_to_the_login(client: TestClient) -> None:
-    answer = client.get("/")
+    answer = client.get("/", headers={"Accept": "text/html"})
     assert answer.status_code == 303
     assert answer.headers["location"] == "/login?next=/"

@@ -171,3 +171,15 @@ def test_a_thread_reads_by_itself_until_it_is_closed(registry: CountingRegistry)
         roster.close()
     assert roster._thread is not None
     assert not roster._thread.is_alive()
+
+
+def test_a_search_looks_at_names_and_owners(registry: CountingRegistry, roster: Roster) -> None:
+    for label in ("alice", "bob", "physics-alice"):
+        _add(registry, label)
+    registry.put(
+        RegistryRecord(RepositoryName("genomics", "example.org"), Owner("alice", "sub", Kind.GROUP, "genomics"))
+    )
+    roster.refresh()
+    found = [known.record.repository.label for known in roster.after(None, 10, "ALI")]
+    assert found == ["alice", "genomics", "physics-alice"]
+    assert len(roster.after(None, 2, "ali")) == 2
