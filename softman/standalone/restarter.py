@@ -1,4 +1,6 @@
-"""Runs a program, and runs it again when it crashes: ``python softman/standalone/restarter.py PROGRAM ARGUMENT...``.
+"""Runs a program, and runs it again when it crashes: ``restarter.py [COMMAND ARGUMENT... --] PROGRAM ARGUMENT...``.
+
+The command before the two dashes is run to its end before each start of the program, whatever it returns.
 
 For servers that lose nothing with their process. radosgw 16.2 dies of a segmentation fault now and then, in the thread
 ``msgr-worker-0``, on a busy machine more often; its data is in the cluster behind it. An end by any other way than a
@@ -19,8 +21,12 @@ _PAUSE_SECONDS = 0.2
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-def keep(command: list[str]) -> int:
+def keep(command: list[str], before: list[str] | None = None) -> int:
     """Run ``command`` until it ends without a crash, or a signal to stop comes.
+
+    Args:
+        command: program and arguments.
+        before: what is run before each start; it has to end by itself.
 
     Returns:
         Its exit status; 128 and the signal's number when a signal ended it.
@@ -37,6 +43,8 @@ def keep(command: list[str]) -> int:
     for number in _STOPPING:
         signal.signal(number, stop)
     while True:
+        if before:
+            subprocess.run(before, check=False)
         child = subprocess.Popen(command)
         if stopped:  # the signal came before there was a child to tell
             child.terminate()
@@ -49,4 +57,6 @@ def keep(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(keep(sys.argv[1:]))
+    words = sys.argv[1:]
+    place = words.index("--") if "--" in words else 0
+    sys.exit(keep(words[place + 1 :], words[:place]) if place else keep(words))

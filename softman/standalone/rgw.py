@@ -17,7 +17,7 @@ from softman.adapters.s3_grants import allow_reading, allow_sessions
 from softman.adapters.s3_store import S3Place
 from softman.adapters.s3_store_grants import share_storage
 from softman.errors import ServiceUnavailable
-from softman.standalone import restarter
+from softman.standalone import restarter, topic_locks
 from softman.standalone.ceph import CephServer
 from softman.standalone.ports import LOOPBACK
 from softman.standalone.process import require_program, write_private
@@ -104,9 +104,14 @@ class GatewayServer(Server):
         write_private(self.home / "ceph.conf", self._cluster.configuration.read_text(encoding="utf-8") + gateway)
 
     def launch(self) -> None:
-        """Start it and wait until it answers. When it crashes, it is started again: nothing is lost with it."""
-        program = (require_program("radosgw"), "-f", "--name", "client.rgw", "-c", str(self.home / "ceph.conf"))
-        self.spawn("rgw", [sys.executable, "-I", restarter.__file__, *program])
+        """Start it and wait until it answers. When it crashes, it is started again: nothing is lost with it.
+
+        Notifications go on half a minute after a start; see ``topic_locks``.
+        """
+        configuration, script = str(self.home / "ceph.conf"), (sys.executable, "-I")
+        program = (require_program("radosgw"), "-f", "--name", "client.rgw", "-c", configuration)
+        unlock = (*script, topic_locks.__file__, configuration)
+        self.spawn("rgw", [*script, restarter.__file__, *unlock, "--", *program])
         self.wait(self._answers, "the object gateway answers")
 
     def version(self) -> str:

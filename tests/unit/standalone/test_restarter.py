@@ -30,6 +30,22 @@ def test_a_crash_is_followed_by_a_new_start(tmp_path: Path) -> None:
     assert out.count("SIGSEGV") == 2
 
 
+def test_a_command_is_run_before_each_start(tmp_path: Path) -> None:
+    """Whatever it returns."""
+    python = (sys.executable, "-I", "-c")
+    before = "print('before', flush=True); raise SystemExit(1)"
+    script = (
+        "import os, signal\n"
+        "print('started', flush=True)\n"
+        "open('starts', 'a').write('x')\n"
+        "if os.path.getsize('starts') < 2: os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    command = [sys.executable, "-I", restarter.__file__, *python, before, "--", *python, script]
+    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert [line for line in done.stdout.splitlines() if "SIGSEGV" not in line] == ["before", "started"] * 2
+
+
 @pytest.mark.parametrize(("end", "status"), [("raise SystemExit(3)", 3), ("os.kill(os.getpid(), 9)", 137)])
 def test_every_other_end_is_the_end(end: str, status: int, tmp_path: Path) -> None:
     with kept(f"import os\nopen('starts', 'a').write('x')\n{end}", tmp_path) as process:
