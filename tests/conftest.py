@@ -6,6 +6,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,12 +18,15 @@ from xdist.workermanage import NodeManager  # type: ignore[import-untyped]
 from softman.standalone.packages import install_command, missing_packages
 from softman.standalone.signals import interrupt
 from softman.standalone.stack import Options, Stack
-from tests.support.site import Site
+from tests.support.keys import check_private_keys_once
+from tests.support.patience import patient_clients
+from tests.support.shaking import SHAKE, loaded, shaken
+from tests.support.site import SETTINGS, Site
 
 REQUIRE_STACK = "SOFTMAN_REQUIRE_STACK"
 _UNIT = Path(__file__).parent / "unit"
 _SCRUBBED = ("SOFTMAN_", "AWS_", "VAULT_", "BAO_", "CELERY_", "RABBITMQ_", "CEPH_")
-_FOR_THE_TESTS = {REQUIRE_STACK, "SOFTMAN_CHAOS_SEED", "SOFTMAN_GENERATED_EXAMPLES"}
+_FOR_THE_TESTS = {REQUIRE_STACK, SHAKE, "SOFTMAN_CHAOS_SEED", "SOFTMAN_GENERATED_EXAMPLES"}
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _STACK_REQUIRED = os.environ.get(REQUIRE_STACK) == "1"
 
@@ -41,6 +45,7 @@ def _scrub() -> None:
 hypothesis.settings.register_profile("softman", derandomize=True, deadline=None)  # the same examples on any machine
 hypothesis.settings.load_profile("softman")
 _scrub()  # before any test module is imported: some libraries read the environment at import
+check_private_keys_once()
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +55,18 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.fixture(autouse=True)
-def patient_users(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Users of the site try long enough to see the object gateway back, which crashes now and then (``restarter``)."""
-    if "site" in request.fixturenames:
-        monkeypatch.setattr("softman.adapters.s3_client.ATTEMPTS", 10)
+@pytest.fixture(autouse=True, scope="module")
+def patient_users(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whoever works on a stack tries long enough to see the object gateway back, which crashes now and then."""
+    with patient_clients() if _kind(request.node.nodeid) else nullcontext():
+        yield
+
+
+@pytest.fixture
+def impatient_users(patient_users: None) -> Iterator[None]:  # noqa: ARG001 - this comes after it
+    """For tests in which nobody shall answer: the object store is asked once."""
+    with patient_clients(attempts=1):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -133,9 +145,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return _Sharing(config, log)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """A run that is ended by SIGTERM takes down what it started, as one that is ended by Ctrl-C does."""
     signal.signal(signal.SIGTERM, interrupt)
+    if not hasattr(config, "workerinput"):  # not in every process of pytest-xdist again
+        exits = ExitStack()
+        exits.enter_context(loaded())
+        config.add_cleanup(exits.close)
     NodeManager.EXIT_TIMEOUT = 60  # seconds until processes of pytest-xdist are killed: a stack takes ten to stop
 
 
@@ -166,7 +182,7 @@ def stack_packages() -> None:
 def stack(stack_packages: None) -> Iterator[Stack]:  # noqa: ARG001 - the packages come first
     """The real servers, started when the first test asks, shared by all, ended by pid after the last one."""
     directory = Path(tempfile.mkdtemp(prefix="softman-test-"))  # not tmp_path: paths of sockets must be short
-    with Stack.start(directory) as running:
+    with Stack.start(directory) as running, shaken(running):
         yield running
 
 
@@ -180,7 +196,9 @@ def unique(request: pytest.FixtureRequest) -> str:
 def site(stack_packages: None) -> Iterator[Site]:  # noqa: ARG001 - the packages come first
     """A stack with all workers, for tests of the main job; apart from ``stack``, whose queues tests work on bare."""
     directory = Path(tempfile.mkdtemp(prefix="softman-site-"))  # not tmp_path: paths of sockets must be short
-    with Stack.start(directory, workers=True, options=Options(dashboard=True)) as running:
+    options = Options(dashboard=True, settings=SETTINGS)
+    with Stack.start(directory, workers=True, options=options) as running:
         site = Site(running)
         site.wake_topic()
-        yield site
+        with shaken(running):
+            yield site

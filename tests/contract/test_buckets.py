@@ -366,6 +366,7 @@ def test_a_refused_credential_is_forbidden(stack: Stack, unique: str) -> None:
             pass
 
 
+@pytest.mark.usefixtures("impatient_users")
 def test_an_endpoint_that_does_not_answer_is_unavailable() -> None:
     reader = S3Buckets(S3Access("http://127.0.0.1:9", "key", "secret"))
     with pytest.raises(ServiceUnavailable):

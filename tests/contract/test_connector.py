@@ -291,6 +291,7 @@ def test_a_connector_that_is_no_system_user_is_told_so_and_leaves_nothing(stack:
     assert s3_client(access).list_buckets()["Buckets"] == []
 
 
+@pytest.mark.usefixtures("impatient_users")
 def test_an_object_store_that_does_not_answer_is_unavailable() -> None:
     connector = S3Connector(S3Access("http://127.0.0.1:9", "key", "secret"), Topic("softman", "amqp://127.0.0.1"))
     with pytest.raises(ServiceUnavailable):

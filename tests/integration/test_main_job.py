@@ -13,7 +13,8 @@ from softman.model import Link, LinkState
 from softman.names import RepositoryName
 from softman.tasks.catalogue import RECONCILE_REPOSITORY, TASK_QUEUES
 from softman.tasks.client import TaskSender, client_app
-from tests.support.site import SECONDS, Site
+from tests.support.patience import SECONDS
+from tests.support.site import Site
 
 WORKERS = ("publisher", "commit", "stratum0", "events", "connector")
 

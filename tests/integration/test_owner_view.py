@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from softman import wiring
 from softman.adapters.s3_connector import S3Connector
 from softman.adapters.vault import VaultKeys
 from softman.adapters.vault_layout import Role
@@ -23,7 +22,8 @@ from softman.cvmfs.repository import Repository
 from softman.names import RepositoryName
 from softman.storage import open_store
 from softman.tasks.client import client_app
-from tests.support.site import SECONDS, Site
+from tests.support.patience import SECONDS
+from tests.support.site import Site
 
 FIRST = {"/a/one": b"a/one" * 100, "/a/two": b"a/two" * 100, "/b/three": b"b/three" * 100}
 Softman = Callable[..., list[Any]]
@@ -57,11 +57,7 @@ def bucket(site: Site, unique: str) -> UserBucket:
 
 @pytest.fixture
 def name(site: Site, bucket: UserBucket) -> RepositoryName:
-    """Its repository, which no reconciliation comes to: it would publish what the tests want to ask for."""
-    clockwork, period = wiring.clockwork(site.settings), site.settings.reconcile_seconds
-    if 0 < clockwork.claim("reconcile", period) < 2 * SECONDS:
-        clockwork.give_back("reconcile")
-        clockwork.claim("reconcile", period)
+    """Its repository."""
     return site.provision(bucket.name)
 
 

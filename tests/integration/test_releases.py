@@ -15,7 +15,8 @@ from softman.services.proof import signed
 from softman.tasks.catalogue import COMMIT_REVISION, PUBLISHER, RESYNC
 from softman.tasks.client import client_app
 from softman.tasks.payloads import commit_request_to_json
-from tests.support.site import SECONDS, Site
+from tests.support.patience import SECONDS
+from tests.support.site import Site
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from softman.standalone import processes
 from softman.standalone.process import base_environment
 from softman.tasks.catalogue import PUBLISH_CHANGES
 from softman.tasks.client import TaskSender, client_app
-from tests.support.site import SECONDS, Site
+from tests.support.patience import SECONDS
+from tests.support.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).with_name("probes") / "paused_publisher.py"

@@ -27,7 +27,8 @@ from softman.services.proof import signed
 from softman.settings import Settings
 from softman.standalone.processes import WORKERS
 from softman.tasks.client import CeleryCommitDoor, client_app
-from tests.support.site import SECONDS, Site
+from tests.support.patience import SECONDS
+from tests.support.site import Site
 from tests.support.writing import Workshop, add, staged_catalog
 
 VICTIM, OTHER = "stolen-alice", "stolen-bob"

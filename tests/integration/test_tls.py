@@ -195,13 +195,10 @@ def test_the_right_certificate_is_believed(listeners: Listeners, ask: str) -> No
     ASK[ask](listeners.settings(lambda name: f"localhost:{listeners.good[name]}", listeners.authority.file))
 
 
+@pytest.mark.usefixtures("impatient_users")
 @pytest.mark.parametrize("fault", CAUSES)
 @pytest.mark.parametrize("ask", ASK)
-def test_a_wrong_one_is_refused_with_host_and_cause(
-    listeners: Listeners, ask: str, fault: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("s3_client", "s3_get", "s3_http"):
-        monkeypatch.setattr(f"softman.adapters.{module}.ATTEMPTS", 1)
+def test_a_wrong_one_is_refused_with_host_and_cause(listeners: Listeners, ask: str, fault: str) -> None:
     host = "127.0.0.1" if fault == "wrong name" else "localhost"
     ports = listeners.expired if fault == "expired" else listeners.good
     authority = listeners.stranger if fault == "unknown authority" else listeners.authority

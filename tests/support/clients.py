@@ -1,8 +1,10 @@
 """Programs that people put files into buckets with, each doing the same things in its own way."""
 
 import os
+import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any, Protocol
 from softman.adapters.s3_client import S3Access, s3_client
 
 SECONDS = 120
+_NO_ANSWER = re.compile(r"connect|timed? ?out|EOF|reset|disconnect", re.IGNORECASE)
+"""What the programs say when nobody answers."""
 
 
 class Client(Protocol):
@@ -43,10 +47,20 @@ class Account:
     home: Path
 
     def run(self, *command: str, environment: dict[str, str] | None = None, warns: int = 0) -> None:
-        """Run a program that knows nothing but this account; its status may be ``warns``, too."""
+        """Run a program that knows nothing but this account; its status may be ``warns``, too.
+
+        As people do, it is run again when the object store did not answer.
+        """
         clean = {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8", **(environment or {})}
-        done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=SECONDS, check=False)
-        assert done.returncode in {0, warns}, f"{command}: {done.stdout}{done.stderr}"
+        deadline = time.monotonic() + SECONDS
+        while True:
+            done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=SECONDS, check=False)
+            if done.returncode in {0, warns}:
+                return
+            told = done.stdout + done.stderr
+            assert _NO_ANSWER.search(told), f"{command}: {told}"
+            assert time.monotonic() < deadline, f"{command}: {told}"
+            time.sleep(1)
 
 
 class Boto3:

@@ -27,6 +27,7 @@ from softman.cvmfs.format.chunker import ChunkSizes
 from softman.cvmfs.format.keys import RepositoryKeys
 from softman.cvmfs.ingest import IngestOptions, Workers
 from softman.cvmfs.repository import Repository, Tagging
+from tests.support.keys import check_private_keys_once
 from tests.support.writing import NAME, Workshop, add
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -224,6 +225,8 @@ OPERATIONS = {**COMMITS, "create": create}
 def _serve(keys: Path) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     found = pickle.loads(keys.read_bytes())  # noqa: S301 - the test's own
+    check_private_keys_once()
+    found.check()  # here, for all children
     for line in sys.stdin:
         operation, root, time, source, steps = json.loads(line)
         child = os.fork()

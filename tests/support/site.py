@@ -26,10 +26,17 @@ from softman.standalone.processes import WORKERS
 from softman.standalone.stack import Stack
 from softman.tasks.catalogue import DEAD, EVENTS, PROVISION, PUBLIC_EXCHANGE
 from softman.tasks.queues import REASON_HEADER
+from tests.support.patience import SECONDS, has_come, patiently
 from tests.support.trees import Nodes, content_of, in_repository
 
-SECONDS = 180.0
-"""Longest wait for anything: far above what is usual, because machines are busy."""
+SETTINGS = {
+    "SYNC__LEASE_SECONDS": "15",
+    "SYNC__COMMIT_TIMEOUT": "30",
+    "DRAIN_SECONDS": "5",
+    "RECONCILE_SECONDS": "1000000",
+}
+"""Of the site of the tests: what a killed process leaves is noticed sooner. Reconciliation is asked for where it is
+wanted; by the clock, it would publish what tests do behind the workers' backs."""
 
 
 @dataclass
@@ -48,7 +55,7 @@ class Site:
         return wiring.status(self.settings)
 
     def wake_topic(self) -> None:
-        """Wait until the object store's fresh topic delivers (up to 90 s after a start; decision 20)."""
+        """Wait until the object store's fresh topic delivers (half a minute after its start; decision 20)."""
         with Canary(self.stack) as canary:
             canary.send()
             canary.wait()
@@ -95,6 +102,9 @@ class Site:
 
     def shown(self, name: RepositoryName) -> dict[str, bytes]:
         """Every file with its content, over HTTP, verified."""
+        return patiently(lambda: self._shown(name))
+
+    def _shown(self, name: RepositoryName) -> dict[str, bytes]:
         with self.reader(name).snapshot() as snapshot:
             return {
                 entry.path.decode(): b"".join(snapshot.read_entry(entry)) for entry in snapshot.walk() if entry.is_file
@@ -113,7 +123,7 @@ class Site:
         self.wait(lambda: self.shown(name) == files, f"{name} shows {len(files)} files")
 
     def wait(self, condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
-        wait_until(condition, what, seconds=seconds)
+        wait_until(lambda: has_come(condition), what, seconds=seconds)
 
     def kill_worker(self, name: str) -> int:
         """``kill -9`` of a worker's main process; the pid it had."""

@@ -32,6 +32,7 @@ from softman.settings import Settings, load_settings
 from softman.standalone.stack import Stack
 from softman.storage import storage_objects
 from tests.support.bucket_storage import BucketStorage
+from tests.support.patience import patient_clients
 from tests.support.world import Clock, World
 
 NAME = "test.example.org"
@@ -278,7 +279,7 @@ def test_what_is_wrong_is_said(storage: BucketStorage) -> None:
     with pytest.raises(StoreError, match="refuses the credential") as refused:
         S3Store(storage.objects(wrong_key), "x/").get(name, max_size=10)
     assert not isinstance(refused.value, StoreUnavailable | ObjectMissing)
-    with pytest.raises(StoreUnavailable, match="does not answer"):
+    with patient_clients(attempts=1), pytest.raises(StoreUnavailable, match="does not answer"):
         S3Store(storage.objects(nobody), "x/").put(name, b"x")
 
 

@@ -1,30 +1,31 @@
 """The servers of the stack, as the tests and the demo use them."""
 
-import signal
+import json
 import stat
 import urllib.error
 import urllib.request
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import amqp
-import boto3
 import botocore.exceptions
 import hvac
-import psutil
 import pytest
 import redis
-from botocore.config import Config
 from kombu import Connection, Exchange, Message, Queue
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from softman.adapters.s3_client import S3Access, s3_client
 from softman.errors import NotFound, ServiceUnavailable
 from softman.standalone.process import wait_until
 from softman.standalone.rgw import S3Keys
 from softman.standalone.stack import Stack
 from softman.tasks.catalogue import DEAD, EVENTS, TASK_QUEUES
+from tests.support.patience import patiently
+from tests.support.shaking import crash_gateway
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,14 +34,7 @@ ALL = ["nginx", "rgw", "ceph", "rabbitmq", "vault", "redis"]
 
 
 def _s3(stack: Stack, keys: S3Keys) -> "S3Client":
-    return boto3.client(
-        "s3",
-        endpoint_url=stack.s3_endpoint,
-        aws_access_key_id=keys.access_key,
-        aws_secret_access_key=keys.secret_key,
-        region_name="us-east-1",
-        config=Config(retries={"max_attempts": 0}),
-    )
+    return s3_client(S3Access(stack.s3_endpoint, keys.access_key, keys.secret_key))
 
 
 def _channel(connection: Connection) -> AbstractContextManager[Any]:
@@ -192,22 +186,28 @@ def test_the_web_server_hides_the_rest(stack: Stack, unique: str) -> None:
 def test_a_gateway_that_crashes_is_started_again_with_its_buckets(stack: Stack, unique: str) -> None:
     client = _s3(stack, stack.create_s3_user(unique))
     client.create_bucket(Bucket=unique)
-    leader = stack.processes.identity("rgw")
-    assert leader is not None
-    [gateway] = psutil.Process(leader.pid).children()
-    gateway.send_signal(signal.SIGSEGV)
-    psutil.wait_procs([gateway], timeout=60)
-
-    def is_back() -> bool:
-        try:
-            client.head_bucket(Bucket=unique)
-        except botocore.exceptions.BotoCoreError:
-            return False
-        return True
-
-    wait_until(is_back, "the gateway is back", seconds=120)
+    with _queue_locked(stack, unique) as lockers:
+        assert len(lockers()) == 1
+        crash_gateway(stack)
+        wait_until(lambda: lockers() == [], "the lock of a topic's queue is broken", seconds=120)
+        patiently(lambda: client.head_bucket(Bucket=unique))
     assert "SIGSEGV" in stack.rgw.log.read_text(encoding="utf-8", errors="replace")
     client.delete_bucket(Bucket=unique)
+
+
+@contextmanager
+def _queue_locked(stack: Stack, name: str) -> Iterator[Callable[[], list[Any]]]:
+    """The queue of a topic, locked as by a gateway; gives who locks it."""
+
+    def rados(*arguments: str) -> str:
+        pool = ("-p", "default.rgw.log", "-N", "notif")
+        return stack.ceph.command("rados", "-c", str(stack.ceph.configuration), *pool, *arguments)
+
+    rados("lock", "get", name, "a-lock")
+    try:
+        yield lambda: list(json.loads(rados("lock", "info", name, "a-lock"))["lockers"])
+    finally:
+        rados("rm", name)
 
 
 def test_redis_and_the_gateway_are_killed_noticed_and_come_back(stack: Stack, unique: str) -> None:

@@ -17,6 +17,7 @@ from softman.standalone.stack import Options, Stack
 from softman.tasks.catalogue import SWEEP_STAGING
 from softman.tasks.client import TaskSender, client_app
 from tests.support.journey import journey, storage
+from tests.support.shaking import shaken
 from tests.support.site import Site
 
 SETTINGS = {"CVMFS__STAGING_HOURS": "0.001", "RECONCILE_SECONDS": "10"}
@@ -31,7 +32,8 @@ def bucket_site(stack_packages: None) -> Iterator[Site]:  # noqa: ARG001 - the p
         limits = ("consumer_timeout, 15000", "channel_tick_interval, 500")
         stack.rabbitmqctl("eval", ", ".join(f"application:set_env(rabbit, {limit})" for limit in limits) + ".")
         stack.start_workers(flower=False)
-        yield Site(stack)
+        with shaken(stack):
+            yield Site(stack)
 
 
 @pytest.fixture(scope="module")
