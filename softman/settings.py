@@ -65,7 +65,10 @@ class S3Settings(_Section):
 
 
 class UploadSettings(_Section):
-    """Uploads in the browser: the dashboard's own user may put objects below ``cvmfs/`` of connected buckets."""
+    """Uploads in the browser: the dashboard's own user may put objects below ``cvmfs/`` of connected buckets.
+
+    The object store lets browsers in that have the page from ``dashboard.url``, which the connector has to know, too.
+    """
 
     enabled: bool = False
     """Let people upload from the dashboard."""
@@ -73,17 +76,8 @@ class UploadSettings(_Section):
     """That user of the object store; the connector lets it into each bucket, and out again when uploads are off."""
     credential: S3Credential = S3Credential()
     """Its keys, which the dashboard alone needs."""
-    origin: str = Field(default="", pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$")
-    """The dashboard as browsers see it, ``https://softman.example.org``: scheme, host and port."""
     max_files: int = Field(default=20_000, ge=1)
     """Files that one page takes at a time."""
-
-    @model_validator(mode="after")
-    def _has_origin(self) -> Self:
-        if self.enabled and not self.origin:
-            msg = "uploads.origin is missing: browsers upload only where the object store knows the dashboard's address"
-            raise ValueError(msg)
-        return self
 
 
 class VaultCredential(_Section):

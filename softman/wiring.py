@@ -50,15 +50,14 @@ from softman.cvmfs.transaction import Balance
 from softman.errors import NotFound
 from softman.names import RepositoryName
 from softman.services.archives.limits import ArchiveLimits
-from softman.services.configuration import as_folder
 from softman.services.connector import Connector
 from softman.services.holdings import Holdings, OwnerLimits
 from softman.services.lifecycle import Lifecycle
-from softman.services.mapping import SiteRules
 from softman.services.material import KeyMaterial, MasterKind, Material, owned_public_keys
 from softman.services.publisher import Publisher, TurnLimits
 from softman.services.rollback import Rollbacks
 from softman.services.rotation import Rotations, RotationTimes
+from softman.services.site import site_rules
 from softman.services.status import Status
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
@@ -236,7 +235,7 @@ def publisher(settings: Settings, door: CommitDoor, *, interactive: bool = False
             lease_seconds=sync.lease_seconds,
             balance=Balance(sync.catalog_max_entries, min(sync.catalog_min_entries, sync.catalog_max_entries // 2)),
         ),
-        site=SiteRules(sync.links_anywhere, sync.unpack, tuple(map(as_folder, sync.unpack_below))),
+        site=site_rules(links_anywhere=sync.links_anywhere, unpack=sync.unpack, below=sync.unpack_below),
         archives=ArchiveLimits(**settings.archives.model_dump()),
         scratch=scratch(settings),
         owner_quota=_holdings(settings, Role.PUBLISHER).quota,
@@ -341,7 +340,9 @@ def _buckets(settings: Settings) -> BucketReader:
 
 @cache
 def _bucket_connector(settings: Settings) -> BucketConnector:
-    return guarded(S3Connector.from_settings(settings.s3, settings.uploads), _circuit(settings, "the object store"))
+    uploads = settings.dashboard.url if settings.uploads.enabled else None
+    connector = S3Connector.from_settings(settings.s3, settings.uploads.uid, uploads)
+    return guarded(connector, _circuit(settings, "the object store"))
 
 
 @cache

@@ -25,7 +25,7 @@ from softman.adapters.s3_http import SignedHttp
 from softman.adapters.s3_upload_grants import UploadGrant, merged_policy, merged_rules
 from softman.errors import Forbidden, NotFound
 from softman.model import PUBLISHED_PREFIX
-from softman.settings import S3Settings, UploadSettings
+from softman.settings import S3Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -85,14 +85,14 @@ class S3Connector:
         self._renewed: dict[str, float] = {}
 
     @classmethod
-    def from_settings(cls, settings: S3Settings, uploads: UploadSettings | None = None) -> Self:
-        """Connect with the connector's credential."""
+    def from_settings(cls, settings: S3Settings, uploader: str = "", origin: str | None = None) -> Self:
+        """Connect with the connector's credential, and let ``uploader`` into buckets unless ``origin`` is None."""
+        grant = None if origin is None else UploadGrant(uploader, origin)
         credential = settings.connector
         secret = credential.secret_key.get_secret_value()
         access = S3Access(settings.endpoint, credential.access_key, secret, settings.region, ca_file=settings.ca_file)
         endpoint, authorities = settings.push_endpoint.get_secret_value(), settings.push_ca_file
         topic = Topic(settings.topic, endpoint, ca_location=str(authorities or ""))
-        grant = UploadGrant(uploads.uid, uploads.origin) if uploads is not None and uploads.enabled else None
         return cls(access, topic, create_missing_users=settings.create_missing_users, uploads=grant)
 
     def ensure_bucket(self, bucket: str, owner: str) -> bool:

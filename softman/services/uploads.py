@@ -6,14 +6,13 @@ one key, one part and one size.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
-from softman.adapters.ports import Registry
 from softman.adapters.upload_ports import SignedRequest, StoredPart, UploadStore
 from softman.cvmfs.errors import CvmfsError
 from softman.cvmfs.format.entry import Entry
-from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.snapshot import Snapshot
 from softman.errors import Conflict, InvalidInput, NotFound, ServiceUnavailable, SoftmanError
 from softman.model import PUBLISHED_PREFIX, Quotas, Refusal, RegistryRecord
@@ -92,35 +91,27 @@ class Uploads:
     """Prepares uploads and follows them.
 
     Args:
-        registry: where repositories are recorded.
         store: the object store, with a credential that can put and nothing else.
-        open_reader: a verifying reader of a repository.
+        open_snapshot: a repository as it is published now.
         site: what the site says about all repositories.
     """
 
     def __init__(
         self,
-        registry: Registry,
         store: UploadStore,
-        open_reader: Callable[[RepositoryName], RepositoryReader],
+        open_snapshot: Callable[[RepositoryName], AbstractContextManager[Snapshot]],
         site: SiteRules,
     ) -> None:
-        self._registry = registry
         self._store = store
-        self._open_reader = open_reader
+        self._open_snapshot = open_snapshot
         self._site = site
 
-    def plan(self, name: RepositoryName, files: Sequence[LocalFile]) -> Plan:
-        """Say what would become of files; nothing is changed. Rules and quotas are those that a sync has.
-
-        Raises:
-            NotFound: there is no such repository.
-        """
-        record = self._record(name)
+    def plan(self, record: RegistryRecord, files: Sequence[LocalFile]) -> Plan:
+        """Say what would become of files; nothing is changed. Rules and quotas are those that a sync has."""
         rules = self._rules(record)
         planned = [_planned(rules, record.quotas, file) for file in files]
         try:
-            with self._open_reader(name).snapshot() as snapshot:
+            with self._open_snapshot(record.repository) as snapshot:
                 total = snapshot.catalog.counters.total
                 seen = tuple(_with_present(snapshot, each) for each in planned)
         except (CvmfsError, SoftmanError):  # not made yet, or not reachable: names can be judged all the same
@@ -128,112 +119,101 @@ class Uploads:
         quotas = record.quotas
         return Plan(seen, max(0, quotas.max_bytes - total.file_size), max(0, quotas.max_entries - total.entries))
 
-    def sign_put(self, name: RepositoryName, file: LocalFile) -> SignedRequest:
+    def sign_put(self, record: RegistryRecord, file: LocalFile) -> SignedRequest:
         """Allow one file to be put at once.
 
         Raises:
             InvalidInput: it would be refused, with the reason; or it is too large for one request.
-            NotFound: there is no such repository.
         """
-        self._check(name, file)
+        self._check(record, file)
         if file.size > AT_ONCE:
             msg = f"{file.path} has {file.size} bytes; more than {AT_ONCE} are uploaded in parts"
             raise InvalidInput(msg)
-        return self._store.sign_put(name.bucket, file.key, file.size, file.metadata)
+        return self._store.sign_put(record.repository.bucket, file.key, file.size, file.metadata)
 
-    def begin(self, name: RepositoryName, file: LocalFile) -> str:
+    def begin(self, record: RegistryRecord, file: LocalFile) -> str:
         """Begin to upload a file in parts; the upload's id. Errors as for ``sign_put``."""
-        self._check(name, file)
-        return self._store.begin(name.bucket, file.key, file.metadata)
+        self._check(record, file)
+        return self._store.begin(record.repository.bucket, file.key, file.metadata)
 
     def sign_parts(
-        self, name: RepositoryName, file: LocalFile, upload: str, numbers: Sequence[int]
+        self, record: RegistryRecord, file: LocalFile, upload: str, numbers: Sequence[int]
     ) -> dict[int, SignedRequest]:
         """Allow parts of an upload, each with its own size; the first is 1.
 
         Raises:
             InvalidInput: the file has no such part; or as for ``sign_put``.
-            NotFound: there is no such repository.
         """
-        self._check(name, file)
+        self._check(record, file)
         sizes = _part_sizes(file.size)
         if strange := [number for number in numbers if not 1 <= number <= len(sizes)]:
             msg = f"{file.path} has {len(sizes)} parts, and no part {strange[0]}"
             raise InvalidInput(msg)
-        sign = self._store.sign_part
-        return {number: sign(name.bucket, file.key, upload, number, sizes[number - 1]) for number in numbers}
+        sign, bucket = self._store.sign_part, record.repository.bucket
+        return {number: sign(bucket, file.key, upload, number, sizes[number - 1]) for number in numbers}
 
-    def arrived(self, name: RepositoryName, file: LocalFile, upload: str) -> list[int]:
+    def arrived(self, record: RegistryRecord, file: LocalFile, upload: str) -> list[int]:
         """The parts of an upload that have arrived whole, sorted.
 
         Raises:
             NotFound: there is no such upload, or no more.
         """
-        return sorted(self._whole(name, file, upload))
+        return sorted(self._whole(record, file, upload))
 
-    def complete(self, name: RepositoryName, file: LocalFile, upload: str) -> str:
+    def complete(self, record: RegistryRecord, file: LocalFile, upload: str) -> str:
         """Make the object of its parts; its ETag.
 
         Raises:
             Conflict: parts are missing; the message names the first.
             NotFound: there is no such upload, or no more.
         """
-        self._check(name, file)
-        parts = self._whole(name, file, upload)
+        self._check(record, file)
+        parts = self._whole(record, file, upload)
         for number in range(1, len(_part_sizes(file.size)) + 1):
             if number not in parts:
                 msg = f"part {number} of {file.path} has not arrived"
                 raise Conflict(msg)
-        return self._store.complete(name.bucket, file.key, upload, parts)
+        return self._store.complete(record.repository.bucket, file.key, upload, parts)
 
-    def abort(self, name: RepositoryName, file: LocalFile, upload: str) -> None:
+    def abort(self, record: RegistryRecord, file: LocalFile, upload: str) -> None:
         """Forget an upload in parts; nothing happens when there is none."""
         try:
-            self._store.abort(name.bucket, file.key, upload)
+            self._store.abort(record.repository.bucket, file.key, upload)
         except NotFound:
             return
 
-    def published(self, name: RepositoryName, etags: dict[str, str]) -> set[str]:
+    def published(self, record: RegistryRecord, etags: dict[str, str]) -> set[str]:
         """Which files are published as they were uploaded.
 
         Args:
-            name: the repository.
+            record: of the repository.
             etags: the ETag of each object, by the file's path.
 
         Raises:
-            NotFound: there is no such repository.
             ServiceUnavailable: it cannot be read now.
         """
-        rules = self._rules(self._record(name))
+        rules = self._rules(record)
         try:
-            with self._open_reader(name).snapshot() as snapshot:
+            with self._open_snapshot(record.repository) as snapshot:
                 return {path for path, etag in etags.items() if _shows(snapshot, rules, path, etag)}
         except CvmfsError as exc:
-            msg = f"{name} cannot be read now: {exc}"
+            msg = f"{record.repository} cannot be read now: {exc}"
             raise ServiceUnavailable(msg) from exc
 
-    def _check(self, name: RepositoryName, file: LocalFile) -> None:
-        record = self._record(name)
+    def _check(self, record: RegistryRecord, file: LocalFile) -> None:
         reason = _planned(self._rules(record), record.quotas, file).reason
         if reason is not None:
             msg = f"{file.path[:300]!r} cannot be published: {reason}"
             raise InvalidInput(msg)
 
-    def _whole(self, name: RepositoryName, file: LocalFile, upload: str) -> dict[int, StoredPart]:
+    def _whole(self, record: RegistryRecord, file: LocalFile, upload: str) -> dict[int, StoredPart]:
         sizes = _part_sizes(file.size)
-        found = self._store.parts(name.bucket, file.key, upload)
+        found = self._store.parts(record.repository.bucket, file.key, upload)
         return {
             number: part
             for number, part in found.items()
             if 1 <= number <= len(sizes) and part.size == sizes[number - 1]
         }
-
-    def _record(self, name: RepositoryName) -> RegistryRecord:
-        record = self._registry.get(name)
-        if record is None:
-            msg = f"there is no repository {name}"
-            raise NotFound(msg)
-        return record
 
     def _rules(self, record: RegistryRecord) -> Rules:
         configuration = parse_configuration(record.configuration.encode()) if record.configuration else None

@@ -4,7 +4,7 @@ import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,10 @@ class StockClient:
     work: Path
 
     @contextmanager
-    def mounted(self, url: str, public_key: Path, name: str, **settings: str) -> Iterator[Path]:
-        """Mount, with further lines of configuration; give the mount point, and unmount."""
+    def mounted(
+        self, url: str | None, public_key: Path | None, name: str, further: Sequence[Path] = (), **settings: str
+    ) -> Iterator[Path]:
+        """Mount, with further files or lines of configuration; give the mount point, and unmount."""
         place = self.work / f"mount{len(list(self.work.glob('mount*')))}"
         mount_point, cache = place / "mnt", place / "cache"
         mount_point.mkdir(parents=True)
@@ -79,9 +81,9 @@ class StockClient:
             **settings,
         }
         config = place / "conf"
-        config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+        config.write_text("".join(f"{key}={value}\n" for key, value in lines.items() if value is not None))
         subprocess.run(
-            ["cvmfs2", "-o", f"config={config}", name, str(mount_point)],
+            ["cvmfs2", "-o", f"config={':'.join(map(str, [config, *further]))}", name, str(mount_point)],
             check=True,
             timeout=60,
             stdout=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from softman.adapters.memory_uploads import MemoryUploads
 from softman.adapters.memory_vault import MemoryRegistry
 from softman.adapters.vault_layout import Role
 from softman.errors import Conflict, InvalidInput, NotFound
-from softman.model import Quotas
+from softman.model import Quotas, RegistryRecord
 from softman.names import Kind, RepositoryName
 from softman.services.mapping import SiteRules, TargetKind
 from softman.services.uploads import AT_ONCE, LocalFile, Uploads, part_size
@@ -25,13 +25,24 @@ def name(world: World) -> RepositoryName:
 
 
 @pytest.fixture
+def record(world: World, name: RepositoryName) -> RegistryRecord:
+    return recorded(world, name)
+
+
+def recorded(world: World, name: RepositoryName) -> RegistryRecord:
+    found = MemoryRegistry(Role.DASHBOARD, world.vault).get(name)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
 def store(world: World) -> MemoryUploads:
     return MemoryUploads(world.buckets)
 
 
 @pytest.fixture
 def uploads(world: World, store: MemoryUploads) -> Uploads:
-    return Uploads(MemoryRegistry(Role.DASHBOARD, world.vault), store, world.reader, SiteRules())
+    return Uploads(store, lambda name: world.reader(name).snapshot(), SiteRules())
 
 
 def put(world: World, name: RepositoryName, path: str, body: bytes = b"x") -> str:
@@ -39,19 +50,19 @@ def put(world: World, name: RepositoryName, path: str, body: bytes = b"x") -> st
 
 
 @pytest.mark.parametrize("path", REFUSED)
-def test_what_a_sync_would_refuse_is_said_before(uploads: Uploads, name: RepositoryName, path: str) -> None:
+def test_what_a_sync_would_refuse_is_said_before(uploads: Uploads, record: RegistryRecord, path: str) -> None:
     file = LocalFile(path, 1)
-    (planned,) = uploads.plan(name, [file]).files
+    (planned,) = uploads.plan(record, [file]).files
     assert planned.reason
     assert not planned.shown
     for ask in (uploads.sign_put, uploads.begin):
         with pytest.raises(InvalidInput, match="cannot be published"):
-            ask(name, file)
+            ask(record, file)
 
 
-def test_places_and_kinds_are_those_of_the_sync(uploads: Uploads, name: RepositoryName) -> None:
+def test_places_and_kinds_are_those_of_the_sync(uploads: Uploads, record: RegistryRecord) -> None:
     paths = {"bin/tool": "/bin/tool", "a/x.tar.gz": "/a/x", "l.rclonelink": "/l", "empty/": "/empty"}
-    planned = uploads.plan(name, [LocalFile(path, 0) for path in paths]).files
+    planned = uploads.plan(record, [LocalFile(path, 0) for path in paths]).files
     assert [each.shown for each in planned] == list(paths.values())
     assert [each.kind for each in planned] == [
         TargetKind.FILE,
@@ -61,39 +72,35 @@ def test_places_and_kinds_are_those_of_the_sync(uploads: Uploads, name: Reposito
     ]
 
 
-def test_what_would_be_replaced_is_said_with_its_size(world: World, uploads: Uploads, name: RepositoryName) -> None:
-    put(world, name, "there", b"12345")
-    put(world, name, "archive.tar", archive(member(b"member", b"x")))
-    put(world, name, "folder/file")
-    world.sync(name)
+def test_what_would_be_replaced_is_said_with_its_size(world: World, uploads: Uploads, record: RegistryRecord) -> None:
+    put(world, record.repository, "there", b"12345")
+    put(world, record.repository, "archive.tar", archive(member(b"member", b"x")))
+    put(world, record.repository, "folder/file")
+    world.sync(record.repository)
     paths = ["there", "new", "archive.tar", "folder", "there/below"]
-    replaces = [each.replaces for each in uploads.plan(name, [LocalFile(path, 1) for path in paths]).files]
+    replaces = [each.replaces for each in uploads.plan(record, [LocalFile(path, 1) for path in paths]).files]
     assert replaces[0] == 5
     assert replaces[2] is not None
     assert [replaces[1], *replaces[3:]] == [None, None, None]
 
 
-def test_the_owners_settings_count(world: World, uploads: Uploads, name: RepositoryName) -> None:
-    put(world, name, ".softman.toml", b'ignore = ["*.tmp"]\n[unpack]\nenabled = false\n')
-    world.sync(name)
+def test_the_owners_settings_count(world: World, uploads: Uploads, record: RegistryRecord) -> None:
+    put(world, record.repository, ".softman.toml", b'ignore = ["*.tmp"]\n[unpack]\nenabled = false\n')
+    world.sync(record.repository)
     ignored, kept, own = uploads.plan(
-        name, [LocalFile("a.tmp", 1), LocalFile("a.tar", 1), LocalFile(".softman.toml", 9)]
+        recorded(world, record.repository),
+        [LocalFile("a.tmp", 1), LocalFile("a.tar", 1), LocalFile(".softman.toml", 9)],
     ).files
     assert "ignore" in (ignored.reason or "")
     assert (kept.shown, kept.kind) == ("/a.tar", TargetKind.FILE)
     assert own.reason is None
 
 
-def test_quotas_count_and_what_is_left_is_said(world: World, uploads: Uploads, name: RepositoryName) -> None:
-    registry = MemoryRegistry(Role.STRATUM0, world.vault)
-    record = registry.get(name)
-    assert record is not None
-    registry.put(
-        replace(record, quotas=Quotas(max_entries=10, max_bytes=100, max_object_bytes=50, max_archive_bytes=20))
-    )
-    put(world, name, "there", b"x" * 30)
-    world.sync(name)
-    plan = uploads.plan(name, [LocalFile("a", 50), LocalFile("a", 51), LocalFile("a.tar", 21)])
+def test_quotas_count_and_what_is_left_is_said(world: World, uploads: Uploads, record: RegistryRecord) -> None:
+    record = replace(record, quotas=Quotas(max_entries=10, max_bytes=100, max_object_bytes=50, max_archive_bytes=20))
+    put(world, record.repository, "there", b"x" * 30)
+    world.sync(record.repository)
+    plan = uploads.plan(record, [LocalFile("a", 50), LocalFile("a", 51), LocalFile("a.tar", 21)])
     assert [each.reason for each in plan.files] == [
         None,
         "it has 51 bytes; a file may have 50",
@@ -105,10 +112,8 @@ def test_quotas_count_and_what_is_left_is_said(world: World, uploads: Uploads, n
 
 
 def test_names_are_judged_while_nothing_can_be_read(world: World, uploads: Uploads) -> None:
-    with pytest.raises(NotFound):
-        uploads.plan(RepositoryName("carol", "example.org"), [])
     name = world.stratum0.request("carol", "sub-carol", Kind.PERSONAL, None).repository
-    plan = uploads.plan(name, [LocalFile("a//b", 1), LocalFile("a", 1)])
+    plan = uploads.plan(recorded(world, name), [LocalFile("a//b", 1), LocalFile("a", 1)])
     assert [each.reason is None for each in plan.files] == [False, True]
     assert plan.bytes_left is None
 
@@ -122,50 +127,50 @@ def test_parts_are_few_enough_and_large_enough(size: int, part: int) -> None:
 
 
 def test_a_large_file_comes_in_parts_that_are_followed(
-    world: World, uploads: Uploads, store: MemoryUploads, name: RepositoryName
+    world: World, uploads: Uploads, store: MemoryUploads, record: RegistryRecord
 ) -> None:
     file = LocalFile("big", 2 * AT_ONCE + 3, 1_700_000_000.5)
     with pytest.raises(InvalidInput, match="in parts"):
-        uploads.sign_put(name, file)
-    upload = uploads.begin(name, file)
-    signed = uploads.sign_parts(name, file, upload, [1, 3])
+        uploads.sign_put(record, file)
+    upload = uploads.begin(record, file)
+    signed = uploads.sign_parts(record, file, upload, [1, 3])
     assert [signed[1].url.rpartition("size=")[2], signed[3].url.rpartition("size=")[2]] == [str(AT_ONCE), "3"]
     for number in (0, 4):
         with pytest.raises(InvalidInput, match=f"3 parts, and no part {number}"):
-            uploads.sign_parts(name, file, upload, [number])
+            uploads.sign_parts(record, file, upload, [number])
     store.receive(upload, 3, b"end")
     store.receive(upload, 1, b"cut off")
-    assert uploads.arrived(name, file, upload) == [3]
+    assert uploads.arrived(record, file, upload) == [3]
     with pytest.raises(Conflict, match="part 1 of big has not arrived"):
-        uploads.complete(name, file, upload)
+        uploads.complete(record, file, upload)
     store.receive(upload, 1, b"a" * AT_ONCE)
     store.receive(upload, 2, b"b" * AT_ONCE)
-    etag = uploads.complete(name, file, upload)
-    found = world.buckets.head(name.bucket, "cvmfs/big")
+    etag = uploads.complete(record, file, upload)
+    found = world.buckets.head(record.repository.bucket, "cvmfs/big")
     assert found is not None
     assert (found.size, found.etag, found.metadata) == (file.size, etag, {"mtime": "1700000000.500"})
 
 
-def test_an_upload_is_aborted_once_or_twice(uploads: Uploads, name: RepositoryName) -> None:
+def test_an_upload_is_aborted_once_or_twice(uploads: Uploads, record: RegistryRecord) -> None:
     file = LocalFile("big", AT_ONCE + 1)
-    upload = uploads.begin(name, file)
-    uploads.abort(name, file, upload)
-    uploads.abort(name, file, upload)
+    upload = uploads.begin(record, file)
+    uploads.abort(record, file, upload)
+    uploads.abort(record, file, upload)
     with pytest.raises(NotFound):
-        uploads.arrived(name, file, upload)
+        uploads.arrived(record, file, upload)
 
 
-def test_published_is_what_is_shown_as_it_was_uploaded(world: World, uploads: Uploads, name: RepositoryName) -> None:
-    first = put(world, name, "a", b"first")
-    packed = put(world, name, "x.tar", archive(member(b"member", b"x")))
-    world.sync(name)
-    second = put(world, name, "a", b"second")
+def test_published_is_what_is_shown_as_it_was_uploaded(world: World, uploads: Uploads, record: RegistryRecord) -> None:
+    first = put(world, record.repository, "a", b"first")
+    packed = put(world, record.repository, "x.tar", archive(member(b"member", b"x")))
+    world.sync(record.repository)
+    second = put(world, record.repository, "a", b"second")
     etags = {"a": first, "x.tar": packed, "b": first}
-    assert uploads.published(name, etags) == {"a", "x.tar"}
-    assert uploads.published(name, {"a": second}) == set()
-    world.sync(name)
-    assert uploads.published(name, {"a": second}) == {"a"}
-    assert uploads.published(name, {"a": first}) == set()
+    assert uploads.published(record, etags) == {"a", "x.tar"}
+    assert uploads.published(record, {"a": second}) == set()
+    world.sync(record.repository)
+    assert uploads.published(record, {"a": second}) == {"a"}
+    assert uploads.published(record, {"a": first}) == set()
 
 
 @pytest.mark.parametrize(("mtime", "metadata"), [(None, {}), (-1.0, {}), (1e18, {}), (0.0, {"mtime": "0.000"})])

@@ -1,0 +1,1 @@
+"""The tab "Upload": files from the browser straight into the bucket, and commands for other programs."""

@@ -1,0 +1,1 @@
+"""The tab "Use it": steps to mount a repository, and downloads."""
