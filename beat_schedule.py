@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from softman.settings import Settings
 from softman.tasks.catalogue import (
     DRAIN,
+    DROP_RETIRED,
     RECONCILE,
     REPORT_DEAD_LETTERS,
     RESIGN,
     RESUME_PROVISIONING,
+    RESUME_RETIREMENT,
     SWEEP_STAGING,
     TaskSpec,
 )
@@ -54,6 +56,18 @@ SCHEDULE = (
         RESUME_PROVISIONING,
         lambda _settings: 5 * MINUTE,
         "A chain whose message ended in the dead letters, or whose cause of failure was repaired, goes on by itself.",
+    ),
+    Periodic(
+        "resume retirement",
+        RESUME_RETIREMENT,
+        lambda _settings: 5 * MINUTE,
+        "A retirement that stopped half way leaves a bucket that notifies us, or a gateway key that is not void yet.",
+    ),
+    Periodic(
+        "drop retired",
+        DROP_RETIRED,
+        lambda _settings: HOUR,
+        "Content and keys of repositories that were given up to be dropped go when they cannot be restored any more.",
     ),
     Periodic(
         "resign",

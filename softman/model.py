@@ -93,6 +93,17 @@ class Link(StrEnum):
     FIRST_SYNC = "first sync"
 
 
+class RetirementLink(StrEnum):
+    """The links of the chain that gives a repository up, in order."""
+
+    REVOKE_KEYS = "revoke keys"
+    DISCONNECT_BUCKET = "disconnect bucket"
+    FORGET_PENDING = "forget pending keys"
+
+
+AnyLink = Link | RetirementLink
+
+
 class LinkState(StrEnum):
     """How one link stands."""
 
@@ -107,7 +118,7 @@ class LinkState(StrEnum):
 class LinkProgress:
     """Progress of one link: state, Unix time of the last change, and the reason or result in words."""
 
-    link: Link
+    link: AnyLink
     state: LinkState
     at: float
     detail: str = ""
@@ -293,6 +304,8 @@ class Turn:
     """The owner has as many turns as may be: queue it again, a little later."""
     rest: Part | None = None
     """What is left of a sync of a part: queue it again with this scope."""
+    connected: bool = False
+    """The repository is retired, and its bucket still notifies us: queue ``disconnect_bucket``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +357,7 @@ class RepositoryStatus:
     url: str
     revision: int | None = None
     links: tuple[LinkProgress, ...] = ()
+    """Of the chain that provisioned it, or of the one that gave it up when ``state`` is ``retired``."""
     pending: int = 0
     progress: SyncProgress | None = None
     """Of the sync under way, None when there is none."""

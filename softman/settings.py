@@ -239,6 +239,8 @@ class LifecycleSettings(_Section):
 
     grace_days: float = Field(default=30.0, ge=0)
     """So long a retired repository can be restored in any case; then content and keys go, unless they are kept."""
+    turn_seconds: float = Field(default=60.0, gt=0)
+    """So long one task removes or reads what is stored, before it makes way for others and goes on later."""
     keep_revisions: int = Field(default=10, ge=0)
     """Garbage collection keeps so many revisions before the one in force, and tagged ones,"""
     keep_days: float = Field(default=30.0, ge=0)

@@ -55,6 +55,7 @@ from softman.services.holdings import Holdings, OwnerLimits
 from softman.services.lifecycle import Lifecycle
 from softman.services.material import KeyMaterial, MasterKind, Material, owned_public_keys
 from softman.services.publisher import Publisher, TurnLimits
+from softman.services.retirement import Retirements
 from softman.services.rollback import Rollbacks
 from softman.services.rotation import Rotations, RotationTimes
 from softman.services.site import site_rules
@@ -171,6 +172,18 @@ def lifecycle(settings: Settings) -> Lifecycle:
     return Lifecycle(_vault(settings, Role.STRATUM0)[1], grace, _now)
 
 
+def retirements(settings: Settings) -> Retirements:
+    """What gives repositories up, with the role of stratum 0."""
+    vault, registry = _vault(settings, Role.STRATUM0)
+    return Retirements(
+        registry,
+        vault,
+        _material(settings),
+        lambda name: open_store(settings, settings.cvmfs.storage, str(name), Role.STRATUM0),
+        _now,
+    )
+
+
 def rollbacks(settings: Settings) -> Rollbacks:
     """What rolls repositories back, with the role of stratum 0."""
     return Rollbacks(lifecycle(settings), _material(settings), _opened(settings))
@@ -282,7 +295,7 @@ def public_keys(settings: Settings, name: RepositoryName) -> tuple[bytes, ...]:
     vault, registry = _vault(settings, Role.DASHBOARD)
     record = registry.get(name)
     keys = vault.read_public_keys(name) if record is not None else None
-    if keys is None:
+    if not keys:
         state = "there is no repository" if record is None else "no keys are published yet for"
         msg = f"{state} {name}"
         raise NotFound(msg)

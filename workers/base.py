@@ -35,7 +35,7 @@ from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from softman import wiring
 from softman.errors import Outage, PermanentError, ServiceUnavailable, SoftmanError, TransientError
 from softman.log import bind_context, get_logger
-from softman.model import Link, LinkProgress, LinkState
+from softman.model import AnyLink, LinkProgress, LinkState
 from softman.names import RepositoryName
 from softman.settings import Settings, load_settings
 from softman.tasks.catalogue import DEAD, TASK_QUEUES, TaskSpec
@@ -61,7 +61,7 @@ class Body:
     spec: TaskSpec
     function: Callable[..., Any]
     signature: Signature
-    link: Link | None
+    link: AnyLink | None
     chained: bool
     retries: int
     longest_delay: float
@@ -82,7 +82,7 @@ def settings() -> Settings:
 def task(
     spec: TaskSpec,
     *,
-    link: Link | None = None,
+    link: AnyLink | None = None,
     chained: bool = False,
     retries: int = 12,
     longest_delay: float = 60.0,
@@ -95,7 +95,7 @@ def task(
 
     Args:
         spec: name and queue, from the catalogue.
-        link: the link of the provisioning chain whose progress is recorded. The body returns the result in words, or
+        link: the link of a chain whose progress is recorded. The body returns the result in words, or
             None when the work goes on in another task.
         chained: whether its messages may carry a chain; callbacks, error callbacks and chords are never accepted.
         retries: how often it is tried again after a ``TransientError``.
@@ -249,7 +249,7 @@ def _bury(celery_task: Any, body: Body, reason: str) -> None:
 class _Progress:
     """Tells people how a link stands. Redis may be away: then nobody is told, and the work goes on."""
 
-    def __init__(self, link: Link | None) -> None:
+    def __init__(self, link: AnyLink | None) -> None:
         self._link = link
         self._repository: RepositoryName | None = None
 
@@ -263,8 +263,8 @@ class _Progress:
         set_link(self._repository, self._link, state, detail)
 
 
-def set_link(repository: RepositoryName, link: Link, state: LinkState, detail: str = "") -> None:
-    """Record how one link of the provisioning chain stands, if Redis lets us."""
+def set_link(repository: RepositoryName, link: AnyLink, state: LinkState, detail: str = "") -> None:
+    """Record how one link of a chain stands, if Redis lets us."""
     try:
         wiring.records(settings()).set_link(repository, LinkProgress(link, state, time.time(), detail))
     except SoftmanError as exc:

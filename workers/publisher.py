@@ -6,7 +6,7 @@ from softman import wiring
 from softman.adapters.ports import CommitDoor
 from softman.errors import SoftmanError
 from softman.log import get_logger
-from softman.model import PUBLISHED_PREFIX, Link, LinkState, Part, Turn
+from softman.model import PUBLISHED_PREFIX, Link, LinkState, Part, RetirementLink, Turn
 from softman.names import RepositoryName
 from softman.services.publisher import Publisher
 from softman.services.turns import Turns
@@ -14,8 +14,10 @@ from softman.tasks.catalogue import (
     ATTACH_PUBLISHER,
     BULK,
     CONNECT_BUCKET,
+    DISCONNECT_BUCKET,
     DRAIN,
     FIRST_SYNC,
+    FORGET_PENDING,
     PLAN,
     PUBLISH_CHANGES,
     PUBLISHER,
@@ -127,6 +129,12 @@ def reconcile_repository(repository: RepositoryName) -> None:
     _follow_up(repository, _turns().sync_everything(repository))
 
 
+@task(FORGET_PENDING, link=RetirementLink.FORGET_PENDING, chained=True, retries=30)
+def forget_pending(repository: RepositoryName) -> str:
+    """Forget what a retired repository was to publish."""
+    return _turns().forget(repository)
+
+
 @task(DRAIN, retries=0, dead_letter=False)
 def drain() -> None:
     """Queue ``publish_changes`` where keys are pending and nobody holds the lease."""
@@ -145,6 +153,8 @@ def _follow_up(repository: RepositoryName, turn: Turn) -> str | None:
         The id of the task that goes on with a part of the bucket.
     """
     later = CROWDED_SECONDS if turn.crowded else 0.0
+    if turn.connected:  # by what was queued before it was retired
+        sender().send(DISCONNECT_BUCKET, str(repository))
     if turn.rest is not None:
         rest = turn.rest
         arguments = (str(repository), rest.prefix, rest.verify, rest.after)

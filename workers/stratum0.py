@@ -1,14 +1,13 @@
 """Pool ``stratum0``: the work that needs the signing keys, but for commits."""
 
-import time
 from typing import Any
 
 from celery import current_task
 
 from softman import wiring
-from softman.errors import InvalidInput, SoftmanError, TransientError
+from softman.errors import InvalidInput, TransientError
 from softman.log import get_logger
-from softman.model import Link, LinkProgress, LinkState
+from softman.model import Link
 from softman.names import Kind, RepositoryName
 from softman.services.rotation import Rotatable
 from softman.services.whitelists import Unsigned
@@ -16,6 +15,7 @@ from softman.tasks.catalogue import (
     CREATE_REPOSITORY,
     LOCK,
     PROVISION,
+    PROVISIONING_CHAIN,
     PUBLISH_KEYS,
     REPORT_DEAD_LETTERS,
     RESIGN,
@@ -28,12 +28,9 @@ from softman.tasks.catalogue import (
 from softman.tasks.deadletters import BrokerDeadLetters
 from workers import lifecycle  # noqa: F401 - its tasks belong to this pool, too
 from workers.auditing import Outcome, audited, record, requester
-from workers.base import sender, set_link, settings, task, worker_application
+from workers.base import sender, settings, task, worker_application
+from workers.chains import links_of, start_chain, stopped
 from workers.pool import WorkerApp
-
-QUIET_SECONDS = 900.0
-"""A chain that recorded progress more recently is left alone: it runs, or waits for a retry."""
-QUIET_AFTER_FAILURE_SECONDS = 3600.0
 
 _log = get_logger(__name__)
 
@@ -55,7 +52,7 @@ def provision(owner: str, subject: str, kind: Kind = Kind.PERSONAL, group: str |
     with audited("provision", label, owner=owner, subject=subject, kind=kind.value) as outcome:
         record = wiring.stratum0(settings()).request(owner, subject, kind, group)
         outcome.detail = str(record.repository)
-    return {"repository": str(record.repository), "chain": _start_chain(record.repository)}
+    return {"repository": str(record.repository), "chain": start_chain(PROVISIONING_CHAIN, record.repository, Link)}
 
 
 @task(CREATE_REPOSITORY, link=Link.CREATE_REPOSITORY, chained=True, retries=30, keep_result=True)
@@ -129,9 +126,9 @@ def rotate(
 def resume_provisioning() -> None:
     """Start the chain again where it stopped half way and nothing moves any more."""
     for name in wiring.stratum0(settings()).unfinished():
-        if stopped(_links(name), time.time()):
+        if stopped(links_of(name, Link)):
             _log.info("provisioning is resumed", repository=str(name))
-            _start_chain(name)
+            start_chain(PROVISIONING_CHAIN, name, Link)
 
 
 @task(RESIGN)
@@ -168,27 +165,6 @@ def _report(unsigned: Unsigned) -> None:
         record("sign whitelist", unsigned.repository, Outcome("failed", str(unsigned.error), {"expires": expires}))
     else:
         _log.warning("whitelist cannot be signed", **fields)
-
-
-def stopped(links: list[LinkProgress], now: float) -> bool:
-    """Whether a chain with this progress is at a standstill. No progress at all (Redis was flushed) is one."""
-    if not links:
-        return True
-    failed = any(progress.state is LinkState.FAILED for progress in links)
-    return now - max(progress.at for progress in links) > (QUIET_AFTER_FAILURE_SECONDS if failed else QUIET_SECONDS)
-
-
-def _links(name: RepositoryName) -> list[LinkProgress]:
-    try:
-        return wiring.records(settings()).links(name)
-    except SoftmanError:
-        return []
-
-
-def _start_chain(name: RepositoryName) -> list[str]:
-    for link in Link:
-        set_link(name, link, LinkState.WAITING)
-    return sender().send_provisioning_chain(name, requested_by=requester())
 
 
 app = WorkerApp(STRATUM0)

@@ -14,7 +14,7 @@ from hashlib import md5
 from softman.adapters.ports import SMALL
 from softman.adapters.records import MAX_REFUSALS, MAX_REPORTS, MAX_TEXT, cut_report
 from softman.errors import Conflict, Forbidden, NotFound, SoftmanError
-from softman.model import PUBLISHED_PREFIX, BucketObject, Link, LinkProgress, Refusal, SyncProgress, SyncReport
+from softman.model import PUBLISHED_PREFIX, AnyLink, BucketObject, Link, LinkProgress, Refusal, SyncProgress, SyncReport
 from softman.names import RepositoryName
 
 _CHUNK = 256 * 1024
@@ -128,6 +128,10 @@ class MemoryBuckets:
             changed, present.uploads = present.uploads is not self._uploads, self._uploads
             return changed
 
+    def remove_uploads(self, bucket: str) -> None:
+        """See ``BucketConnector.remove_uploads``."""
+        self._get(bucket).uploads = False
+
     def put(self, bucket: str, key: str, body: bytes, metadata: dict[str, str] | None = None) -> BucketObject:
         """Store an object as its user would."""
         etag = md5(body, usedforsecurity=False).hexdigest()
@@ -193,7 +197,7 @@ class MemoryRecords:
     """``Records`` in memory."""
 
     def __init__(self) -> None:
-        self._links: dict[RepositoryName, dict[Link, LinkProgress]] = {}
+        self._links: dict[RepositoryName, dict[AnyLink, LinkProgress]] = {}
         self._reports: dict[str, list[SyncReport]] = {}
         self._refusals: dict[RepositoryName, dict[str, Refusal]] = {}
         self._progress: dict[RepositoryName, SyncProgress] = {}
@@ -212,11 +216,11 @@ class MemoryRecords:
         with self._lock:
             self._links.setdefault(repository, {})[progress.link] = replace(progress, detail=progress.detail[:MAX_TEXT])
 
-    def links(self, repository: RepositoryName) -> list[LinkProgress]:
+    def links(self, repository: RepositoryName, chain: type[AnyLink] = Link) -> list[LinkProgress]:
         """See ``Records.links``."""
         with self._lock:
             found = self._links.get(repository, {})
-            return [found[link] for link in Link if link in found]
+            return [found[link] for link in chain if link in found]
 
     def set_report(self, report: SyncReport) -> None:
         """See ``Records.set_report``."""

@@ -169,6 +169,11 @@ class MemoryPendingKeys:
             this.pending, this.flight, this.mark, this.queued_ends = set(), set(), "", 0.0
             this.stranger_ends = self._clock() + seconds
 
+    def drop(self, repository: RepositoryName) -> None:
+        """See ``PendingKeys.drop``."""
+        with self._lock:
+            self._waiting.pop(repository, None)
+
     def give_back(self, lease: Lease, repository: RepositoryName) -> None:
         """See ``PendingKeys.give_back``."""
         with self._lock:

@@ -109,6 +109,10 @@ class RedisPendingKeys:
         """See ``PendingKeys.forget``."""
         self._run(lua.FORGET, repository, [max(1, round(seconds * 1000))], "forget pending keys")
 
+    def drop(self, repository: RepositoryName) -> None:
+        """See ``PendingKeys.drop``."""
+        self._run(lua.DROP, repository, [], "drop pending keys")
+
     def give_back(self, lease: Lease, repository: RepositoryName) -> None:
         """See ``PendingKeys.give_back``.
 

@@ -133,6 +133,8 @@ return 0
 """
 """ttl. Nothing happens when somebody publishes or has published it: whoever says that it is none looked too early."""
 
+DROP = "redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]) return 0"
+
 IS_WHOLE = "return redis.call('EXISTS', KEYS[5])"
 
 GIVE_BACK = _FENCE + _RETURN_FLIGHT + "return 0"

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from softman.model import (
+    AnyLink,
     AuditEvent,
     Backlog,
     BucketObject,
@@ -20,6 +21,7 @@ from softman.model import (
     Fate,
     Glance,
     Keys,
+    Link,
     LinkProgress,
     QueueDepth,
     Refusal,
@@ -104,6 +106,13 @@ class BucketConnector(Protocol):
 
         Raises:
             InvalidInput: the bucket's policy cannot be read, or there is no room in it.
+        """
+
+    def remove_uploads(self, bucket: str) -> None:
+        """Take what lets the dashboard put objects off the bucket; nothing happens when it is not there.
+
+        Raises:
+            InvalidInput: the bucket's policy cannot be read.
         """
 
 
@@ -239,6 +248,9 @@ class PendingKeys(Protocol):
         Nothing happens when it is being published or was: then it is there, and the caller looked too early.
         """
 
+    def drop(self, repository: RepositoryName) -> None:
+        """It is given up: forget its keys, its lease, and that it is known in full. A holder finds its lease lost."""
+
     def give_back(self, lease: Lease, repository: RepositoryName) -> None:
         """Keys in flight are pending again (publishing failed); nothing happens when there are none."""
 
@@ -262,10 +274,10 @@ class Records(Protocol):
     """What people look at: progress and last reports. A cache: losing it loses no data."""
 
     def set_link(self, repository: RepositoryName, progress: LinkProgress) -> None:
-        """Record how one link of the provisioning chain stands."""
+        """Record how one link of a chain stands."""
 
-    def links(self, repository: RepositoryName) -> list[LinkProgress]:
-        """The links recorded, in the order of the chain."""
+    def links(self, repository: RepositoryName, chain: type[AnyLink] = Link) -> list[LinkProgress]:
+        """The links of a chain that are recorded, in its order."""
 
     def set_report(self, report: SyncReport) -> None:
         """Record a sync that ended now."""

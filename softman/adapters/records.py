@@ -24,7 +24,7 @@ import redis
 
 from softman.adapters.errormap import translated
 from softman.adapters.redis_client import REDIS_TABLE, key_name, to_bytes, to_text
-from softman.model import Link, LinkProgress, LinkState, Refusal, SyncProgress, SyncReport
+from softman.model import AnyLink, Link, LinkProgress, LinkState, Refusal, SyncProgress, SyncReport
 from softman.names import RepositoryName
 
 KEEP_DAYS = 90
@@ -81,11 +81,11 @@ class RedisRecords:
             pipeline.expire(name, _KEEP_SECONDS)
             pipeline.execute()
 
-    def links(self, repository: RepositoryName) -> list[LinkProgress]:
+    def links(self, repository: RepositoryName, chain: type[AnyLink] = Link) -> list[LinkProgress]:
         """See ``Records.links``."""
         with translated(REDIS_TABLE, f"read the progress of {repository}"):
             found: Any = self._client.hgetall(key_name(repository, "links"))
-        return read_links(found)
+        return read_links(found, chain)
 
     def set_report(self, report: SyncReport) -> None:
         """See ``Records.set_report``."""
@@ -154,9 +154,9 @@ def cut_report(report: SyncReport) -> SyncReport:
 _UNREADABLE = (ValueError, TypeError, KeyError)
 
 
-def read_links(found: Mapping[bytes, bytes]) -> list[LinkProgress]:
-    """The links of a hash that ``set_link`` wrote, in the order of the chain."""
-    read = (_read_link(link, found.get(str(link).encode())) for link in Link)
+def read_links(found: Mapping[bytes, bytes], chain: type[AnyLink] = Link) -> list[LinkProgress]:
+    """The links of a chain in a hash that ``set_link`` wrote, in their order."""
+    read = (_read_link(link, found.get(str(link).encode())) for link in chain)
     return [each for each in read if each is not None]
 
 
@@ -168,7 +168,7 @@ def read_progress(value: bytes | None) -> SyncProgress | None:
         return None
 
 
-def _read_link(link: Link, value: bytes | None) -> LinkProgress | None:
+def _read_link(link: AnyLink, value: bytes | None) -> LinkProgress | None:
     if value is None:
         return None
     try:

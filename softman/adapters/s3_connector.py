@@ -184,13 +184,19 @@ class S3Connector:
         written where nothing is to be changed.
         """
         with translated(S3_TABLE, f"let the dashboard upload to bucket {bucket}"):
-            return self._ensure_policy(bucket) | self._ensure_rules(bucket)
+            return self._ensure_policy(bucket, self._uploads) | self._ensure_rules(bucket, self._uploads)
 
-    def _ensure_policy(self, bucket: str) -> bool:
+    def remove_uploads(self, bucket: str) -> None:
+        """See ``BucketConnector.remove_uploads``."""
+        with translated(S3_TABLE, f"let the dashboard upload to bucket {bucket} no more"):
+            self._ensure_rules(bucket, None)
+            self._ensure_policy(bucket, None)
+
+    def _ensure_policy(self, bucket: str, grant: UploadGrant | None) -> bool:
         present = _unless(
             "NoSuchBucketPolicy", lambda: str(self._client.get_bucket_policy(Bucket=bucket)["Policy"]), None
         )
-        wanted = merged_policy(present, bucket, self._uploads)
+        wanted = merged_policy(present, bucket, grant)
         if wanted == present:
             return False
         if wanted is None:
@@ -199,11 +205,11 @@ class S3Connector:
             self._client.put_bucket_policy(Bucket=bucket, Policy=wanted)
         return True
 
-    def _ensure_rules(self, bucket: str) -> bool:
+    def _ensure_rules(self, bucket: str, grant: UploadGrant | None) -> bool:
         present: list[Any] = _unless(
             "NoSuchCORSConfiguration", lambda: list(self._client.get_bucket_cors(Bucket=bucket)["CORSRules"]), []
         )
-        wanted = merged_rules(present, self._uploads)
+        wanted = merged_rules(present, grant)
         if wanted == present:
             return False
         if wanted:

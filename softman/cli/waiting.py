@@ -106,11 +106,12 @@ class Resync:
 
 
 def links_of(status: Status, name: RepositoryName) -> dict[Link, LinkProgress]:
-    """How the links stand now; empty for a repository nobody asked for."""
+    """How the links of provisioning stand now; empty for a repository nobody asked for."""
     try:
-        return {progress.link: progress for progress in status.repository(name).links}
+        links = status.repository(name).links
     except NotFound:
         return {}
+    return {progress.link: progress for progress in links if isinstance(progress.link, Link)}
 
 
 class Chain:

@@ -1,7 +1,7 @@
 """Connecting buckets: the work of the ``connector`` pool, with a credential of its own (decision 3)."""
 
 from softman.adapters.ports import BucketConnector
-from softman.errors import PermanentError
+from softman.errors import InvalidInput, NotFound, PermanentError
 from softman.log import get_logger
 from softman.names import RepositoryName
 
@@ -36,6 +36,27 @@ class Connector:
         bucket = f"bucket {name.bucket} {'created' if created else 'found'}"
         done = f"{bucket}, notification {'installed' if changed else 'in place'}"
         return done + self._share(name)
+
+    def disconnect(self, name: RepositoryName) -> str:
+        """Let go of a repository's bucket: it notifies us no more, and the dashboard puts nothing into it.
+
+        The bucket stays, and so does the shared topic. May be repeated.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            ServiceUnavailable: the object store does not answer.
+        """
+        bucket = name.bucket
+        try:
+            self._buckets.remove_notification(bucket)
+            self._buckets.remove_uploads(bucket)
+        except NotFound:
+            return f"there is no bucket {bucket} any more"
+        except InvalidInput as exc:  # the owner's policy cannot be read, so nothing of ours is known to be in it
+            _log.warning("the bucket's policy is left as it is", repository=str(name), reason=str(exc))
+        return f"bucket {bucket} is let go"
 
     def _share(self, name: RepositoryName) -> str:
         """What became of uploads in the browser, without which a bucket is connected all the same."""

@@ -54,7 +54,7 @@ def check_kept(record: RegistryRecord) -> None:
         Forbidden: it is retired.
     """
     if record.state is State.RETIRED:
-        msg = f"{record.repository} is retired; ask an administrator"
+        msg = f"{record.repository} is retired; unless it is dropped, it comes back with softman restore"
         raise Forbidden(msg)
 
 

@@ -7,6 +7,7 @@ made, and noted with them.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -23,6 +24,8 @@ from softman.errors import Conflict, Corrupt, InvalidInput, NotFound
 from softman.names import RepositoryName
 
 Values = dict[str, str]
+_DROPPED = "dropped"
+"""Stands in place of keys that are gone for good."""
 _NEEDED = ("publicKey", "privateKey", "certificate", "gatewayKey")
 
 
@@ -186,7 +189,7 @@ class KeyMaterial:
             FormatError: it is malformed.
         """
         values = self._vault.read_signing(name, fresh=fresh)
-        return None if values is None else Material.of(name, values)
+        return None if values is None or _DROPPED in values else Material.of(name, values)
 
     def get(self, name: RepositoryName, *, fresh: bool = False) -> Material:
         """As ``find``.
@@ -224,6 +227,19 @@ class KeyMaterial:
     def change(self, name: RepositoryName, change: Change, *, forget: bool = False) -> Material:
         """Change what is stored of a repository; ``forget`` destroys what was stored before."""
         return Material.of(name, self._vault.change_signing(name, change, forget=forget))
+
+    def drop(self, name: RepositoryName) -> None:
+        """Remove the keys of a repository for good, with its own master key; may be repeated from any point."""
+        values = self._vault.read_signing(name, fresh=True)
+        if values is None:
+            return
+        kind = values.get("master", MasterKind.REPOSITORY.value)
+        if kind == MasterKind.REPOSITORY:
+            with suppress(NotFound):
+                place = self._place(name, MasterKind.REPOSITORY)
+                self._vault.change_master(place, lambda _values: {_DROPPED: "true"}, forget=True)
+        # Whose master key it was stays, for who repeats this.
+        self._vault.change_signing(name, lambda _values: {"master": kind, _DROPPED: "true"}, forget=True)
 
     def master(self, material: Material) -> Master:
         """The master key of a repository. One that an earlier softman kept beside the signing key is moved.

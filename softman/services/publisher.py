@@ -19,7 +19,7 @@ from softman.cvmfs.format.keys import GatewayKey
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging, new_transaction_id
 from softman.cvmfs.transaction import Balance
-from softman.errors import Busy, Conflict, Corrupt, NotFound, PermanentError, ServiceUnavailable
+from softman.errors import Busy, Conflict, Corrupt, Forbidden, NotFound, PermanentError, ServiceUnavailable
 from softman.model import Base, Everything, Keys, OwnerQuota, Part, RegistryRecord, Scope, State, Turn
 from softman.names import RepositoryName
 from softman.services.archives.limits import ArchiveLimits
@@ -279,7 +279,11 @@ class Publisher:
 
     def _gateway_key(self, record: RegistryRecord, fresh: bool) -> GatewayKey:
         with cvmfs_errors(f"the gateway key of {record.repository}"):
-            return GatewayKey.parse(self._keys(record, fresh=fresh)["gatewayKey"])
+            text = self._keys(record, fresh=fresh).get("gatewayKey")
+            if text is None:
+                msg = f"the gateway key of {record.repository} is revoked"
+                raise Forbidden(msg)
+            return GatewayKey.parse(text)
 
     def _is_outdated(self, record: RegistryRecord) -> bool:
         """Whether the keys known here are not those in the vault. From then on they are."""

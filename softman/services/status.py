@@ -8,7 +8,19 @@ from softman.adapters.ports import Clockwork, PendingKeys, Records, Registry, Tu
 from softman.cvmfs.errors import CvmfsError
 from softman.cvmfs.reader import RepositoryReader
 from softman.errors import NotFound, SoftmanError
-from softman.model import Backlog, Failure, Refusal, RegistryRecord, RepositoryStatus, SyncProgress, SyncReport, Usage
+from softman.model import (
+    Backlog,
+    Failure,
+    Link,
+    Refusal,
+    RegistryRecord,
+    RepositoryStatus,
+    RetirementLink,
+    State,
+    SyncProgress,
+    SyncReport,
+    Usage,
+)
 from softman.names import RepositoryName
 
 BEAT_SECONDS = 60.0
@@ -142,7 +154,7 @@ class Status:
             owner=record.owner,
             url=f"{self._url}/{name}",
             revision=self._revision(name),
-            links=tuple(self._records.links(name)),
+            links=tuple(self._records.links(name, RetirementLink if record.state is State.RETIRED else Link)),
             pending=self._pending.count(name),
             progress=self._records.progress(name),
             last=self._records.last_report(name),

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Protocol
 
 from softman.adapters.ports import Lease, PendingKeys, Registry, TurnStates
-from softman.errors import NotFound, PermanentError, SoftmanError
+from softman.errors import PermanentError, SoftmanError
 from softman.log import get_logger
-from softman.model import Failure, Part, Scope, Stranger, Turn
+from softman.model import Failure, Part, Scope, State, Stranger, Turn
 from softman.names import RepositoryName
 from softman.services.keeper import LeaseKeeper
-from softman.services.lifecycle import check_open, is_closed
+from softman.services.lifecycle import check_open, is_closed, known
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 900.0
 """Seconds that a failing repository is held off: the first time, doubled with each further one, and at most."""
@@ -105,6 +105,9 @@ class Turns:
         record = self._registry.get(name)
         if record is None:
             return self._refuse(name)
+        if record.state is State.RETIRED:
+            self._pending.drop(name)
+            return Turn(connected=True)
         if is_closed(record):
             self._pending.started(name)  # its keys wait; the sweeper asks again when it is open
             return Turn()
@@ -135,6 +138,21 @@ class Turns:
         turn = self._make(name, lambda each: self._publisher.sync_part(each, part))
         return replace(turn, rest=part) if turn.crowded else turn
 
+    def forget(self, name: RepositoryName) -> str:
+        """Forget what a retired repository was to publish, and take the lease from who is at it.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            NotFound: there is no such repository.
+        """
+        if known(self._registry, name).state is not State.RETIRED:
+            return "it is restored; nothing is forgotten"
+        self._pending.drop(name)
+        self._states.set_failure(name, None)
+        return "nothing is pending"
+
     def waiting(self) -> list[RepositoryName]:
         """Repositories with pending keys that nobody works on, and that are not held off."""
         now = self._now()
@@ -143,10 +161,7 @@ class Turns:
         return self._pending.waiting(free)
 
     def _make(self, name: RepositoryName, make: Callable[[RepositoryName], Turn]) -> Turn:
-        record = self._registry.get(name)
-        if record is None:
-            msg = f"there is no repository {name}"
-            raise NotFound(msg)
+        record = known(self._registry, name)
         if is_closed(record):
             check_open(record)
         kind = "interactive" if self._interactive else "bulk"

@@ -92,6 +92,14 @@ RESTORE = TaskSpec("softman.restore", STRATUM0, public=True)
 
 The result is ``{"schema": 1, "repository", "message", "chain"}``, with the ids of the tasks of the links.
 """
+REVOKE_KEYS = TaskSpec("softman.revoke_keys", STRATUM0)
+"""``(repository)``: the gateway key of a retired repository is void."""
+DISCONNECT_BUCKET = TaskSpec("softman.disconnect_bucket", CONNECTOR)
+"""``(repository)``: its bucket notifies us no more."""
+FORGET_PENDING = TaskSpec("softman.forget_pending", BULK)
+"""``(repository)``: nothing waits to be published for a retired repository, and nobody holds its lease."""
+DROP_RETIRED = TaskSpec("softman.drop_retired", STRATUM0)
+"""``()``: removes content and keys of repositories whose time of grace is over."""
 SET_QUOTAS = TaskSpec("softman.set_quotas", STRATUM0, public=True)
 """``(repository, quotas)``: what it may hold; ``quotas`` has new values by the names of ``softman.model.Quotas``.
 
@@ -112,6 +120,8 @@ problem is ``{"kind", "path", "message"}``.
 """
 RESUME_PROVISIONING = TaskSpec("softman.resume_provisioning", STRATUM0)
 """``()``: starts the chain again where it stopped half way."""
+RESUME_RETIREMENT = TaskSpec("softman.resume_retirement", STRATUM0)
+"""``()``: the same for chains of retirement."""
 ROTATE = TaskSpec("softman.rotate", STRATUM0)
 """``(repository, what, rotation="", switch=False, revoke=False)``: replaces ``gateway-key``, ``certificate`` (with its
 private key; ``revoke`` drops the old one at once) or ``master-key`` (announces another; ``switch`` signs with it).
@@ -129,9 +139,12 @@ TASKS = (
     PROVISION, CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES,
     COMMIT_REVISION, RESYNC, PLAN, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
     REPORT_DEAD_LETTERS, LOCK, UNLOCK, ROTATE, ROLLBACK, RESUME, RETIRE, RESTORE, SET_QUOTAS, COLLECT_GARBAGE, CHECK,
+    REVOKE_KEYS, DISCONNECT_BUCKET, FORGET_PENDING, DROP_RETIRED, RESUME_RETIREMENT,
 )  # fmt: skip
 
 PUBLIC_TASKS = {spec.name: spec.queue for spec in TASKS if spec.public}
 """Names of the tasks that other systems may ask for, with their queues."""
 
 PROVISIONING_CHAIN = (CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC)
+RETIREMENT_CHAIN = (REVOKE_KEYS, DISCONNECT_BUCKET, FORGET_PENDING)
+CHAINS = (PROVISIONING_CHAIN, RETIREMENT_CHAIN)

@@ -1,7 +1,7 @@
 """Asking for work by name: the Celery client, the sender of tasks and chains, the publishers' commit door."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from softman.model import CommitAnswer, CommitRequest
 from softman.names import RepositoryName
 from softman.settings import Settings
 from softman.tasks.application import Application
-from softman.tasks.catalogue import COMMIT_REVISION, DEAD, PROVISIONING_CHAIN, PUBLIC_EXCHANGE, TASKS, TaskSpec
+from softman.tasks.catalogue import COMMIT_REVISION, DEAD, PUBLIC_EXCHANGE, TASKS, TaskSpec
 from softman.tasks.config import celery_settings
 from softman.tasks.payloads import commit_answer_from_json, commit_request_to_json
 from softman.tasks.queues import dead_headers, topic
@@ -125,10 +125,11 @@ class TaskSender:
             )
         return str(result.id)
 
-    def send_provisioning_chain(self, repository: RepositoryName, *, requested_by: str = "") -> list[str]:
-        """Start the chain that provisions ``repository``; each link is sent when the one before is done.
+    def send_chain(self, chain: Sequence[TaskSpec], repository: RepositoryName, *, requested_by: str = "") -> list[str]:
+        """Start a chain of tasks for a repository; each link is sent when the one before is done.
 
         Args:
+            chain: its tasks.
             repository: the one.
             requested_by: who asked, for the audit log.
 
@@ -138,11 +139,11 @@ class TaskSender:
         Raises:
             ServiceUnavailable: the broker does not confirm the first link.
         """
-        ids = [uuid() for _ in PROVISIONING_CHAIN]
+        ids = [uuid() for _ in chain]
         who = {"requested_by": requested_by} if requested_by else {}
         links = [
             self._app.signature(spec.name, args=(str(repository),), kwargs=who, immutable=True, task_id=task_id)
-            for spec, task_id in zip(PROVISIONING_CHAIN, ids, strict=True)
+            for spec, task_id in zip(chain, ids, strict=True)
         ]
         with broker_errors(self._app):
             celery.chain(*links, app=self._app).apply_async(add_to_parent=False)

@@ -22,16 +22,18 @@ from typing import Any
 from softman.tasks.catalogue import (
     ATTACH_PUBLISHER,
     BULK,
+    CHAINS,
     COMMIT,
     COMMIT_REVISION,
     CONNECT_BUCKET,
     CONNECTOR,
     CREATE_REPOSITORY,
     DEAD,
+    DISCONNECT_BUCKET,
     DRAIN,
+    DROP_RETIRED,
     EVENTS,
     FIRST_SYNC,
-    PROVISIONING_CHAIN,
     PUBLIC_EXCHANGE,
     PUBLIC_TASKS,
     PUBLISH_CHANGES,
@@ -41,6 +43,7 @@ from softman.tasks.catalogue import (
     REPORT_DEAD_LETTERS,
     RESIGN,
     RESUME_PROVISIONING,
+    RESUME_RETIREMENT,
     RESYNC,
     SET_QUOTAS,
     STRATUM0,
@@ -83,13 +86,15 @@ WORKERS: Mapping[str, Worker] = {
     "publisher": Worker(
         (PUBLISHER, BULK),
         (
-            ATTACH_PUBLISHER, COMMIT_REVISION, CONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES, RECONCILE_REPOSITORY,
-            RESYNC,
+            ATTACH_PUBLISHER, COMMIT_REVISION, CONNECT_BUCKET, DISCONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES,
+            RECONCILE_REPOSITORY, RESYNC,
         ),
     ),
     "events": Worker((EVENTS,), (PUBLISH_CHANGES,), tasks=False),
 }  # fmt: skip
-BEAT_TASKS = (RECONCILE, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING, REPORT_DEAD_LETTERS)
+BEAT_TASKS = (
+    RECONCILE, DRAIN, RESUME_PROVISIONING, RESUME_RETIREMENT, DROP_RETIRED, RESIGN, SWEEP_STAGING, REPORT_DEAD_LETTERS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,8 @@ def asked_queues(role: str) -> set[str]:
     worker = WORKERS[role]
     following = {
         after.queue
-        for link, after in itertools.pairwise(PROVISIONING_CHAIN)
+        for chain in CHAINS
+        for link, after in itertools.pairwise(chain)
         if worker.tasks and link.queue in worker.queues
     }
     return {spec.queue for spec in worker.asks} | following

@@ -111,6 +111,16 @@ def test_uploads_are_let_in_once_and_kept_out_otherwise(world: World, unique: st
             each.ensure_uploads(f"{unique}-none")
 
 
+def test_uploads_are_taken_back(world: World, unique: str) -> None:
+    world.creating.ensure_bucket(unique, "carol")
+    world.creating.ensure_uploads(unique)
+    for _ in range(2):
+        world.creating.remove_uploads(unique)
+    assert world.creating.ensure_uploads(unique) is True
+    with pytest.raises(NotFound):
+        world.creating.remove_uploads(f"{unique}-none")
+
+
 def test_a_missing_bucket_cannot_be_connected(world: World, unique: str) -> None:
     with pytest.raises(NotFound):
         world.connector.ensure_notification(unique)

@@ -548,3 +548,18 @@ def test_what_is_published_is_not_forgotten(world: World, name: RepositoryName) 
     pending.forget(name, 60)
     pending.add(name, frozenset({"cvmfs/c"}))
     assert pending.count(name) == 2
+
+
+def test_what_is_given_up_is_forgotten_with_its_lease(world: World, name: RepositoryName) -> None:
+    pending = world.pending()
+    lease = held(pending, name)
+    assert pending.take(lease, name, 9) == Everything()
+    pending.done(lease, name, Everything())
+    pending.add(name, frozenset({"a", "b"}))
+    pending.take(lease, name, 1)
+    pending.drop(name)
+    assert pending.backlog(name, 9) == Backlog(everything=True)
+    with pytest.raises(Busy):
+        pending.take(lease, name, 1)
+    assert pending.acquire(name) is not None
+    pending.drop(name)

@@ -11,7 +11,7 @@ from softman.adapters.ports import Records
 from softman.adapters.records import MAX_REFUSALS, MAX_REPORTED, MAX_REPORTS, MAX_TEXT, RedisRecords
 from softman.adapters.redis_client import key_name, redis_client
 from softman.errors import ServiceUnavailable
-from softman.model import Link, LinkProgress, LinkState, Refusal, SyncReport
+from softman.model import Link, LinkProgress, LinkState, Refusal, RetirementLink, SyncReport
 from softman.names import RepositoryName
 from softman.standalone.stack import Stack
 
@@ -52,6 +52,14 @@ def test_links_come_in_the_order_of_the_chain_and_as_last_set(records: Records, 
     assert [each.link for each in found] == list(Link)
     assert found[1] == done
     assert found[0] == LinkProgress(Link.CREATE_REPOSITORY, LinkState.WAITING, 1.5)
+
+
+def test_chains_are_apart(records: Records, name: RepositoryName) -> None:
+    records.set_link(name, LinkProgress(Link.FIRST_SYNC, LinkState.DONE, 1.0))
+    revoked = LinkProgress(RetirementLink.REVOKE_KEYS, LinkState.RUNNING, 2.0)
+    records.set_link(name, revoked)
+    assert records.links(name, RetirementLink) == [revoked]
+    assert [each.link for each in records.links(name)] == [Link.FIRST_SYNC]
 
 
 def test_repositories_are_apart(records: Records, name: RepositoryName) -> None:

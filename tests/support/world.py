@@ -7,6 +7,7 @@ from pathlib import Path
 
 from softman.adapters.memory import MemoryBuckets, MemoryRecords
 from softman.adapters.memory_pending import MemoryPendingKeys
+from softman.adapters.memory_turn_states import MemoryTurnStates
 from softman.adapters.memory_vault import MemoryKeyVault, MemoryRegistry, MemoryVault
 from softman.adapters.vault_layout import Role
 from softman.cvmfs.format.keys import RepositoryKeys, generate_gateway_key, generate_keys
@@ -16,13 +17,16 @@ from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
 from softman.model import CommitAnswer, CommitRequest, RegistryRecord, Turn
 from softman.names import Kind, RepositoryName
+from softman.services.connector import Connector
 from softman.services.lifecycle import Lifecycle
 from softman.services.material import KeyMaterial, MasterKind, Material
 from softman.services.publisher import Publisher, TurnLimits
+from softman.services.retirement import Retirements
 from softman.services.rollback import Rollbacks
 from softman.services.rotation import Rotations, RotationTimes
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
+from softman.services.turns import Turns
 from softman.services.whitelists import Whitelists, WhitelistTimes
 from tests.support.bucket_model import Shown, shown_by
 
@@ -116,6 +120,10 @@ class World:
             clock=self.clock,
         )
         self.lifecycle = Lifecycle(registry, timedelta(days=30), self.clock)
+        self.retirements = Retirements(
+            registry, keys, self.keys, lambda name: LocalStore(self.root / str(name)), self.clock
+        )
+        self.connector = Connector(self.buckets)
         self.rollbacks = Rollbacks(self.lifecycle, self.keys, self.opened)
         self.door = Door(self.stratum0)
         self.publisher = self.make_publisher()
@@ -151,6 +159,19 @@ class World:
     def reader(self, name: RepositoryName, public_keys: tuple[bytes, ...] = ()) -> RepositoryReader:
         keys = public_keys or (self.material["publicKey"].encode(),)
         return RepositoryReader(LocalStore(self.root / str(name)), str(name), keys, now=self.clock)
+
+    def turns(self, *, interactive: bool = False) -> Turns:
+        registry = MemoryRegistry(Role.PUBLISHER, self.vault)
+        return Turns(
+            self.publisher,
+            registry,
+            self.pending,
+            MemoryTurnStates(),
+            most=4,
+            lease_seconds=60,
+            clock=self.clock,
+            interactive=interactive,
+        )
 
     def provision(self, user: str = "alice", group: str | None = None) -> RepositoryName:
         """A repository that takes commits, and its empty bucket."""

@@ -4,14 +4,16 @@ import pytest
 
 import workers.app
 from beat_schedule import SCHEDULE
-from softman.model import Link
+from softman.model import Link, RetirementLink
 from softman.settings import Settings
 from softman.tasks.catalogue import (
     BULK,
+    CHAINS,
     COMMIT,
     CONNECTOR,
     PROVISIONING_CHAIN,
     PUBLISHER,
+    RETIREMENT_CHAIN,
     STRATUM0,
     TASK_QUEUES,
     TASKS,
@@ -53,9 +55,10 @@ def test_each_pool_has_the_tasks_of_its_queues_and_no_others(queues: tuple[str, 
 
 
 def test_only_links_of_the_chain_take_a_chain_along() -> None:
-    assert {body.spec for body in BODIES.values() if body.chained} == set(PROVISIONING_CHAIN)
+    assert {body.spec for body in BODIES.values() if body.chained} == {spec for chain in CHAINS for spec in chain}
     assert [BODIES[spec.name].link for spec in PROVISIONING_CHAIN] == list(Link)
-    assert sum(body.link is not None for body in BODIES.values()) == len(Link)
+    assert [BODIES[spec.name].link for spec in RETIREMENT_CHAIN] == list(RetirementLink)
+    assert sum(body.link is not None for body in BODIES.values()) == len(Link) + len(RetirementLink)
 
 
 @pytest.mark.parametrize("spec", TASKS, ids=lambda spec: spec.name)
@@ -63,7 +66,7 @@ def test_tasks_acknowledge_late_and_refuse_what_is_embedded(spec: TaskSpec) -> N
     task = workers.app.app.tasks[spec.name]
     assert task.acks_late
     assert task.reject_on_worker_lost
-    assert task.Strategy == f"workers.consumer:{'chained' if spec in PROVISIONING_CHAIN else 'strict'}"
+    assert task.Strategy == f"workers.consumer:{'chained' if any(spec in chain for chain in CHAINS) else 'strict'}"
     assert task.run.__doc__
 
 

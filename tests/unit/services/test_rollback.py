@@ -2,14 +2,12 @@
 
 import pytest
 
-from softman.adapters.memory_turn_states import MemoryTurnStates
 from softman.adapters.memory_vault import MemoryRegistry
 from softman.adapters.vault_layout import Role
 from softman.errors import CandidateRefused, InvalidInput, NotFound
 from softman.model import CommitRequest
 from softman.names import RepositoryName
 from softman.services.rollback import WentBack
-from softman.services.turns import Turns
 from tests.support.world import World
 
 
@@ -43,10 +41,7 @@ def test_the_earlier_tree_is_shown_until_it_is_resumed(world: World) -> None:
 def test_events_wait_without_an_error(world: World) -> None:
     name = with_two_revisions(world)
     world.rollbacks.roll_back(name, 2)
-    turns = Turns(
-        world.publisher, registry(world), world.pending, MemoryTurnStates(), most=4, lease_seconds=60,
-        clock=world.clock, interactive=True,
-    )  # fmt: skip
+    turns = world.turns(interactive=True)
     world.pending.add(name, frozenset({"cvmfs/a"}))
     assert turns.publish_changes(name).reports == ()
     assert world.pending.count(name) == 1

@@ -5,27 +5,23 @@ from datetime import timedelta
 
 import pytest
 
-from softman.adapters.memory_vault import MemoryKeyVault, MemoryVault
+from softman.adapters.memory_vault import MemoryKeyVault
 from softman.adapters.vault_layout import Role
 from softman.cvmfs.errors import CvmfsError
 from softman.cvmfs.format.keys import generate_gateway_key
 from softman.cvmfs.format.whitelist import WHITELIST_NAME, Whitelist
-from softman.cvmfs.store.local import LocalStore
 from softman.errors import Forbidden, InvalidInput
 from softman.model import Base, CommitAnswer, CommitRequest
 from softman.names import Kind, RepositoryName
 from softman.services.material import MasterKind, Material
 from softman.services.proof import signed
+from tests.support.dying import Death, Killed
 from tests.support.world import World
 
 _LEAD = 121.0
 _DAY = timedelta(days=1).total_seconds()
 
 Step = Callable[[World, RepositoryName, str], object]
-
-
-class Killed(BaseException):
-    """The process was killed; no handler of errors sees it."""
 
 
 @pytest.fixture
@@ -225,25 +221,6 @@ def test_a_master_key_that_lay_beside_the_signing_key_moves(world: World, alice:
         "masterKey": world.material["masterKey"],
         "publicKey": world.material["publicKey"],
     }
-
-
-class Death:
-    """Comes after so many more writes, to the vault or to a repository; 0 is never."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.after = 0
-        monkeypatch.setattr(MemoryVault, "write", self._counted(MemoryVault.write))
-        monkeypatch.setattr(LocalStore, "put", self._counted(LocalStore.put))
-
-    def _counted(self, write: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: object, **options: object) -> object:
-            result = write(*arguments, **options)
-            self.after -= 1
-            if self.after == 0:
-                raise Killed
-            return result
-
-        return call
 
 
 def public_keys(world: World, name: RepositoryName) -> set[bytes]:

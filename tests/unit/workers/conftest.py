@@ -1,6 +1,6 @@
 """Task bodies as plain functions: what they send is noted, records are in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from softman.adapters.audit import AuditFiles
 from softman.adapters.memory import MemoryRecords
 from softman.log import clear_context
 from softman.names import RepositoryName
-from softman.tasks.catalogue import TaskSpec
+from softman.tasks.catalogue import CHAINS, TaskSpec
 
 
 @dataclass(slots=True)
@@ -27,8 +27,9 @@ class Sent:
         self.tasks.append((spec, args, {name: value for name, value in options.items() if value is not None}))
         return f"task {len(self.tasks)}"
 
-    def send_provisioning_chain(self, repository: RepositoryName, *, requested_by: str = "") -> list[str]:
+    def send_chain(self, chain: Sequence[TaskSpec], repository: RepositoryName, *, requested_by: str = "") -> list[str]:
         assert requested_by == "", "nobody said who asks"
+        assert chain in CHAINS
         self.chains.append(repository)
         return ["one", "two"]
 
@@ -50,7 +51,7 @@ def audit_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditFiles:
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     noted = Sent()
-    for module in ("lifecycle", "publisher", "stratum0"):
+    for module in ("chains", "lifecycle", "publisher", "stratum0"):
         monkeypatch.setattr(f"workers.{module}.sender", lambda: noted)
     return noted
 

@@ -13,15 +13,8 @@ from softman.model import Link, LinkProgress, LinkState, RegistryRecord
 from softman.names import Kind, Owner, RepositoryName
 from softman.services.whitelists import Unsigned
 from tests.unit.workers.conftest import Sent
-from workers.stratum0 import (
-    QUIET_AFTER_FAILURE_SECONDS,
-    QUIET_SECONDS,
-    provision,
-    resign,
-    resume_provisioning,
-    rotate,
-    stopped,
-)
+from workers.chains import QUIET_AFTER_FAILURE_SECONDS, QUIET_SECONDS, stopped
+from workers.stratum0 import provision, resign, resume_provisioning, rotate
 
 NAME = RepositoryName("alice", "example.org")
 NOW = 1_000_000.0
