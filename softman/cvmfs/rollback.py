@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from softman.cvmfs.catalogs import MAX_CATALOG_SIZE, connect_read_only
-from softman.cvmfs.diff import differences
 from softman.cvmfs.errors import RevisionMissing
 from softman.cvmfs.fetch import ObjectFetcher
 from softman.cvmfs.format.catalog import CatalogReader, sqlite_errors
@@ -55,6 +54,8 @@ def roll_back(head: Head, *, tag: str | None, revision: int | None) -> RolledBac
 
 def shows(head: Head, revision: int) -> bool:
     """See ``Repository.shows``."""
+    from softman.cvmfs.diff import differences  # noqa: PLC0415 - a publish does without
+
     current = head.manifest()
     earlier = Revisions(head.store, current, work_dir=head.work_dir).numbered(revision).manifest(current)
     with (
