@@ -49,7 +49,7 @@ def create_app(settings: Settings, desk: Desk | None = None, provider: Provider 
     security.install(app, own)
     app.add_api_route("/healthz", health, include_in_schema=False)
     app.include_router(login.router)
-    app.include_router(api.router)
+    api.install(app)
     pages.install(app)
     return app
 
