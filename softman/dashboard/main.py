@@ -19,8 +19,10 @@ def serve(settings: Settings) -> None:
     configure_logging(log_format=settings.log_format, level=settings.log_level)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     own = settings.dashboard
+    app = create_app(settings)
+    app.state.desk.start()
     uvicorn.run(
-        create_app(settings),
+        app,
         host=own.listen_host,
         port=own.listen_port,
         log_config=None,
@@ -30,6 +32,7 @@ def serve(settings: Settings) -> None:
         forwarded_allow_ips=list(own.trusted_proxies),
         timeout_graceful_shutdown=10,
     )
+    app.state.desk.close()
 
 
 def main() -> int:

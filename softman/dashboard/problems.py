@@ -16,6 +16,7 @@ from softman.cvmfs.errors import CvmfsError
 from softman.errors import (
     Busy,
     Conflict,
+    Corrupt,
     Forbidden,
     InvalidInput,
     NameTaken,
@@ -40,6 +41,7 @@ _STATUS: Mapping[type[SoftmanError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Forbidden: HTTPStatus.FORBIDDEN,
     NameTaken: HTTPStatus.CONFLICT,
+    Corrupt: HTTPStatus.BAD_GATEWAY,
     PermanentError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """The nearest class counts."""

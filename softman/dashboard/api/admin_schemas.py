@@ -22,9 +22,7 @@ class Queue(Answer):
     @classmethod
     def of(cls, seen: views.Queue) -> Self:
         """From what the desk says."""
-        return cls(
-            name=seen.name, messages=seen.messages, consumers=seen.consumers, waiting_since=seen.waiting_since
-        )
+        return cls(name=seen.name, messages=seen.messages, consumers=seen.consumers, waiting_since=seen.waiting_since)
 
 
 class Worker(Answer):

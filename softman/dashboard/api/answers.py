@@ -1,4 +1,4 @@
-"""How the API answers: JSON with an entity tag, parts of lists with a link to the next, problems as they are declared."""
+"""How the API answers: JSON with an entity tag, lists in parts, problems as they are declared."""
 
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
@@ -7,12 +7,11 @@ from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from softman.dashboard.api.schemas import Listing, ProblemDocument
 from softman.dashboard.desk_views import Page
-from softman.dashboard.problems import MEDIA_TYPE
-from softman.errors import InvalidInput
 from softman.names import RepositoryName
 
 _T = TypeVar("_T")
@@ -29,12 +28,14 @@ _WORDS: Final = {
     HTTPStatus.UNPROCESSABLE_ENTITY: "The request breaks a rule; `errors` says where.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; `Retry-After` says when to go on.",
     HTTPStatus.BAD_GATEWAY: "What is stored of the repository cannot be read.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "A part of softman that this needs does not answer; `Retry-After` says when to ask.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A part of softman that this needs does not answer; see `Retry-After`.",
 }
 _ALWAYS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.TOO_MANY_REQUESTS)
 
 Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
-After = Annotated[str | None, Query(max_length=6000, description="`next` of the part before.")]
+After = Annotated[
+    Annotated[str, Field(max_length=6000)] | SkipJsonSchema[None], Query(description="`next` of the part before.")
+]
 
 
 class Route(APIRoute):
@@ -42,7 +43,7 @@ class Route(APIRoute):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "GET" in self.methods:
+        if self.methods is not None and "GET" in self.methods:
             self.methods.add("HEAD")
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -60,9 +61,7 @@ class Route(APIRoute):
 
 def problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """The declaration of the problems that a route may answer with, beside those of every route."""
-    return {
-        int(status): {"model": ProblemDocument, "description": _WORDS[status]} for status in (*_ALWAYS, *statuses)
-    }
+    return {int(status): {"model": ProblemDocument, "description": _WORDS[status]} for status in (*_ALWAYS, *statuses)}
 
 
 OF_REPOSITORY: Final = problems(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -103,18 +102,6 @@ def after_name(after: str | None) -> RepositoryName | None:
         InvalidInput: it is none.
     """
     return None if after is None else RepositoryName.parse(after)
-
-
-def after_text(after: str | None) -> str | None:
-    """The text that the page before ended with.
-
-    Raises:
-        InvalidInput: it is no text.
-    """
-    if after is not None and not after.isprintable() and "\0" in after:
-        msg = "`after` is not what a part before said"
-        raise InvalidInput(msg)
-    return after
 
 
 def _conditional(request: Request, response: Response) -> Response:

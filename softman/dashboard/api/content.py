@@ -1,19 +1,24 @@
 """What a repository shows, in the API: directories, entries, revisions, differences, keys."""
 
+from enum import Enum
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
-from softman.dashboard.api.answers import OF_CONTENT, After, Limit, Route, json_answer, listed, page_of
+from softman.dashboard.api.answers import OF_CONTENT, After, Limit, json_answer, listed, page_of
 from softman.dashboard.api.names import to_path, to_text
 from softman.dashboard.api.repositories import Named
+from softman.dashboard.api.routing import router
 from softman.dashboard.api.schemas import Change, Diff, Directory, Entry, Listing, Revision
 from softman.dashboard.depends import TheDesk, Who
 from softman.errors import NotFound
 
-router = APIRouter(route_class=Route, tags=["content"])
+_TAGS: list[str | Enum] = ["content"]
 
-RevisionNumber = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Another one than the current.")]
+_Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
+RevisionNumber = Annotated[_Number | SkipJsonSchema[None], Query(description="Another one than the current.")]
 PathQuery = Annotated[
     str,
     Query(
@@ -24,8 +29,9 @@ PathQuery = Annotated[
 ]
 
 
-@router.get("/repositories/{name}/tree", response_model=Directory, responses=OF_CONTENT)
+@router.get("/repositories/{name}/tree", tags=_TAGS, response_model=Directory, responses=OF_CONTENT)
 def list_directory(
+    *,
     request: Request,
     name: Named,
     who: Who,
@@ -50,30 +56,29 @@ def list_directory(
     )
 
 
-@router.get("/repositories/{name}/entry", response_model=Entry, responses=OF_CONTENT)
-def show_entry(
-    name: Named, who: Who, desk: TheDesk, path: PathQuery, revision: RevisionNumber = None
-) -> Response:
+@router.get("/repositories/{name}/entry", tags=_TAGS, response_model=Entry, responses=OF_CONTENT)
+def show_entry(name: Named, who: Who, desk: TheDesk, path: PathQuery, revision: RevisionNumber = None) -> Response:
     """One file, directory or symbolic link."""
     return json_answer(Entry.of(desk.entry(who, name, to_path(path), revision)))
 
 
-@router.get("/repositories/{name}/revisions", response_model=Listing[Revision], responses=OF_CONTENT)
+@router.get("/repositories/{name}/revisions", tags=_TAGS, response_model=Listing[Revision], responses=OF_CONTENT)
 def list_revisions(
-    request: Request, name: Named, who: Who, desk: TheDesk, after: After = None, limit: Limit = 20
+    *, request: Request, name: Named, who: Who, desk: TheDesk, after: After = None, limit: Limit = 20
 ) -> Response:
     """The revisions that can still be looked at, newest first."""
     return listed(request, page_of(desk.revisions(who, name, after, limit), Revision.of))
 
 
-@router.get("/repositories/{name}/diff", response_model=Diff, responses=OF_CONTENT)
+@router.get("/repositories/{name}/diff", tags=_TAGS, response_model=Diff, responses=OF_CONTENT)
 def show_diff(
+    *,
     request: Request,
     name: Named,
     who: Who,
     desk: TheDesk,
-    old: Annotated[int, Query(ge=1, le=2**63 - 1, description="A revision.")],
-    new: Annotated[int, Query(ge=1, le=2**63 - 1, description="Another one.")],
+    old: Annotated[_Number, Query(description="A revision.")],
+    new: Annotated[_Number, Query(description="Another one.")],
     after: After = None,
     limit: Limit = 200,
 ) -> Response:
@@ -92,6 +97,7 @@ def show_diff(
 
 @router.get(
     "/repositories/{name}/public-key",
+    tags=_TAGS,
     response_class=Response,
     responses={
         **OF_CONTENT,
@@ -107,7 +113,7 @@ def download_public_key(
     desk: TheDesk,
     following: Annotated[
         bool, Query(alias="next", description="The one that is announced, to be taken besides the present.")
-    ] = False,  # noqa: FBT002 - a query parameter
+    ] = False,
 ) -> Response:
     """The public key with which clients mount the repository."""
     keys = desk.public_key(who, name)

@@ -1,10 +1,10 @@
 """The OpenAPI description: complete, in a stable order, with the problems that each route may answer with."""
 
 from typing import Any, Final
+from warnings import catch_warnings, simplefilter
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 
 from softman import __version__
 from softman.dashboard.problems import MEDIA_TYPE
@@ -28,21 +28,18 @@ _ERROR: Final = 400
 def described(app: FastAPI) -> dict[str, Any]:
     """The description of the API of ``app``; made once."""
     if not app.openapi_schema:
-        routes = [route for route in app.routes if isinstance(route, APIRoute) and route.path.startswith("/api/")]
-        for route in routes:
-            route.operation_id = route.operation_id or route.name
-            route.methods = route.methods - {"HEAD"}
-        document = get_openapi(title="softman", version=__version__, description=_TEXT, routes=routes)
-        for route in routes:
-            if "GET" in route.methods:
-                route.methods = route.methods | {"HEAD"}
+        with catch_warnings():
+            simplefilter("ignore", UserWarning)  # HEAD has the operation id of GET
+            document = get_openapi(title="softman", version=__version__, description=_TEXT, routes=app.routes)
         _finish(document)
         app.openapi_schema = document
     return app.openapi_schema
 
 
 def _finish(document: dict[str, Any]) -> None:
+    document["paths"] = {path: item for path, item in sorted(document["paths"].items()) if path.startswith("/api/")}
     for path in document["paths"].values():
+        path.pop("head", None)  # goes without saying
         for operation in path.values():
             for status, response in operation["responses"].items():
                 if status.isdecimal() and int(status) >= _ERROR and "content" in response:

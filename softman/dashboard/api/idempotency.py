@@ -1,12 +1,11 @@
 """``Idempotency-Key``: a request that is sent twice is carried out once, and answered twice with the same.
 
-Draft "The Idempotency-Key HTTP Header Field" of the IETF: the same key with the same request gives the same answer, with
-another request 422, and 409 while the first is at work. Keys are each person's own and remembered for a day.
+Draft "The Idempotency-Key HTTP Header Field" of the IETF: the same key with the same request gives the same answer,
+with another request 422, and 409 while the first is at work. Keys are each person's own and remembered for a day.
 """
 
 import hashlib
 import json
-import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,9 +57,7 @@ class Once:
             return json_answer(do(), status, headers)
         known = self._begin()
         if known is not None:
-            return Response(
-                known, status, {**headers, "Idempotency-Replayed": "true"}, media_type="application/json"
-            )
+            return Response(known, status, {**headers, "Idempotency-Replayed": "true"}, media_type="application/json")
         try:
             text = do().model_dump_json()
         except BaseException:
@@ -81,7 +78,7 @@ class Once:
                 "DELETE FROM answers WHERE principal = ? AND key = ? AND answer IS NULL AND begun < ?",
                 (self.principal, self.key, now - STUCK),
             )
-            row: sqlite3.Row | None = connection.execute(
+            row = connection.execute(
                 "SELECT fingerprint, answer FROM answers WHERE principal = ? AND key = ?", (self.principal, self.key)
             ).fetchone()
             if row is None:
@@ -95,9 +92,7 @@ class Once:
                 HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key", "this Idempotency-Key belongs to another request"
             )
         if row["answer"] is None:
-            raise Problem(
-                HTTPStatus.CONFLICT, "at-work", "the same request is at work", headers={"Retry-After": "1"}
-            )
+            raise Problem(HTTPStatus.CONFLICT, "at-work", "the same request is at work", headers={"Retry-After": "1"})
         return str(row["answer"])
 
     def _forget(self) -> None:

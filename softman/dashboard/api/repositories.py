@@ -4,14 +4,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import Depends, Path, Request, Response
 
 from softman.dashboard.api.answers import (
     OF_REPOSITORY,
     OF_WISHES,
     After,
     Limit,
-    Route,
     json_answer,
     listed,
     page_of,
@@ -19,6 +18,7 @@ from softman.dashboard.api.answers import (
     whole,
 )
 from softman.dashboard.api.idempotency import IsOnce, Once
+from softman.dashboard.api.routing import router
 from softman.dashboard.api.schemas import (
     Listing,
     Pending,
@@ -38,7 +38,6 @@ from softman.errors import InvalidInput
 from softman.names import RepositoryName
 from softman.services.authority import unknown
 
-router = APIRouter(route_class=Route)
 _ACCEPTED = HTTPStatus.ACCEPTED
 
 
@@ -110,7 +109,7 @@ def show_pending(name: Named, who: Who, desk: TheDesk, limit: Limit = 100) -> Re
     "/repositories/{name}/refusals", response_model=Listing[Refusal], responses=OF_REPOSITORY, tags=["activity"]
 )
 def list_refusals(
-    request: Request, name: Named, who: Who, desk: TheDesk, after: After = None, limit: Limit = 100
+    *, request: Request, name: Named, who: Who, desk: TheDesk, after: After = None, limit: Limit = 100
 ) -> Response:
     """Keys of the bucket that are not published, and why, by key."""
     return listed(request, page_of(desk.refusals(who, name, after, limit), Refusal.of))

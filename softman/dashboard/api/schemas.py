@@ -18,7 +18,7 @@ UnixTime = Annotated[float, Field(description="Unix time, seconds", examples=[17
 PathText = Annotated[
     str,
     Field(
-        description="Absolute path in the repository. Bytes that are no UTF-8, control bytes and % are percent-encoded.",
+        description="Absolute path. Bytes that are no UTF-8, control bytes and % are percent-encoded.",
         examples=["/bin/tool"],
     ),
 ]
@@ -80,7 +80,7 @@ class Owner(Answer):
     group: str | None = Field(None, examples=["physics"])
 
 
-class Link(Answer):
+class ChainLink(Answer):
     """A link of the provisioning chain."""
 
     link: model.Link
@@ -204,7 +204,7 @@ class Repository(Answer):
     revision: int | None
     pending: int = Field(description="Keys that are to be published yet.")
     refusals: int = Field(description="Keys that are refused.")
-    links: list[Link] = Field(description="The provisioning chain, in order.")
+    links: list[ChainLink] = Field(description="The provisioning chain, in order.")
     progress: Progress | None = Field(description="The sync under way.")
     last_sync: Sync | None
     failure: Failure | None
@@ -233,7 +233,7 @@ class Repository(Answer):
             revision=seen.revision,
             pending=seen.pending,
             refusals=seen.refusals,
-            links=[Link.of(link) for link in seen.links],
+            links=[ChainLink.of(link) for link in seen.links],
             progress=None if seen.progress is None else Progress.of(seen.progress),
             last_sync=None if seen.last is None else Sync.of(seen.last),
             failure=None
