@@ -54,6 +54,7 @@ COMMANDS = {
     "whitelist": "softman.cli.whitelisting:whitelist",
     "audit": "softman.cli.auditing:audit",
     "dead": "softman.cli.dead:dead",
+    "dashboard": "softman.cli.dashboard:dashboard",
     "completion": "softman.cli.completing:completion",
     "config": "softman.cli.configuring:config",
     "reconcile": "softman.cli.upkeep:reconcile",

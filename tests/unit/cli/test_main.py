@@ -51,6 +51,7 @@ def test_these_commands_are_there() -> None:
         "check",
         "completion",
         "config",
+        "dashboard",
         "dead",
         "demo",
         "diff",
