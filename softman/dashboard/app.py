@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from softman.dashboard import api, pages, problems, security
+from softman.dashboard import api, live, pages, problems, security
 from softman.dashboard.auth import login
 from softman.dashboard.auth.login import Door
 from softman.dashboard.auth.logins import Logins
@@ -42,6 +42,7 @@ def create_app(settings: Settings, desk: Desk | None = None, provider: Provider 
     app.state.settings = settings
     app.state.store = store
     app.state.desk = desk or build_desk(settings, Outbox(store))
+    app.state.hub = live.Hub(app.state.desk.pulse)
     app.state.sessions = Sessions(store, own)
     app.state.rates = Rates(own)
     app.state.door = Door(settings, provider or Provider(own.provider), app.state.sessions, Logins(store))
@@ -50,6 +51,7 @@ def create_app(settings: Settings, desk: Desk | None = None, provider: Provider 
     app.add_api_route("/healthz", health, include_in_schema=False)
     app.include_router(login.router)
     api.install(app)
+    app.include_router(live.router)
     pages.install(app)
     return app
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -87,6 +87,16 @@ class BaseDesk:
         self._services.roster.close()
         self._services.wishes.close()
         self._services.browser.close()
+
+    def pulse(self, names: Iterable[RepositoryName]) -> dict[RepositoryName, str]:
+        """A text for each repository that changes when something of it does; whoever asks has looked at the rights."""
+        wanted = list(names)
+        glances, missing = self._glances(wanted)
+        known = (self._services.roster.get(name) for name in wanted)
+        return {
+            name: repr((None if each is None else (each.record, each.revision), glance, missing))
+            for name, each, glance in zip(wanted, known, glances, strict=True)
+        }
 
     def _seen(self, who: Principal, name: RepositoryName, action: Action = Action.SEE) -> Known:
         """What is known of a repository, for a person who may do this with it.

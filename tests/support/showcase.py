@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002, PLR0917 - the arguments are those of the desk
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,6 +102,9 @@ class ShowcaseDesk(Desk):
 
     def close(self) -> None:
         pass
+
+    def pulse(self, names: Iterable[RepositoryName]) -> dict[RepositoryName, str]:
+        return {name: repr(self.site.shown.get(name)) for name in names}
 
     def repositories(self, who: Principal) -> Page[Repository]:
         mine = [self._as_seen(who, each) for each in self.site.shown.values()]

@@ -71,8 +71,13 @@ class Sessions:
         set_cookie(response, self._settings, "session", session_id)
         return session
 
-    def find(self, session_id: str) -> Session | None:
-        """The session of an id; None when there is none or it has timed out."""
+    def find(self, session_id: str, *, touch: bool = True) -> Session | None:
+        """The session of an id; None when there is none or it has timed out.
+
+        Args:
+            session_id: from the cookie.
+            touch: the person did something: the session goes on.
+        """
         if not session_id:
             return None
         now = self._clock()
@@ -83,7 +88,7 @@ class Sessions:
             ).fetchone()
             if row is None:
                 return None
-            if now - row["seen"] > _SEEN_SECONDS:
+            if touch and now - row["seen"] > _SEEN_SECONDS:
                 connection.execute("UPDATE sessions SET seen = ? WHERE id = ?", (now, hashed(session_id)))
         return _from_json(row["data"])
 
