@@ -107,7 +107,7 @@ class BrokerOffice:
             found.extend(filter(None, [self._channel.basic_get(queue)]))
             return bool(found)
 
-        wait_until(arrived, f"there is a message in {queue}", seconds=60)
+        wait_until(arrived, f"there is a message in {queue}", seconds=180)
         return found[0]
 
 
@@ -145,7 +145,7 @@ def _all(letters: DeadLetters) -> list[DeadLetter]:
 
 def _wait(letters: DeadLetters, count: int) -> None:
     """Quorum queues tell their length a moment late."""
-    wait_until(lambda: letters.count() == count, f"there are {count} letters", seconds=60)
+    wait_until(lambda: letters.count() == count, f"there are {count} letters", seconds=180)
 
 
 def test_letters_are_shown_oldest_first_and_stay(office: Office) -> None:

@@ -284,7 +284,7 @@ def test_need_everything_reaches_the_holder_and_voids_a_full_sync_under_way(worl
 
 
 def test_what_a_dead_holder_left_is_pending_again(world: World, name: RepositoryName) -> None:
-    pending = world.pending(lease_seconds=1.0)
+    pending = world.pending(lease_seconds=3.0)
     know(world.pending(), name)
     pending.add(name, frozenset({"a", "b"}))
     pending.started(name)

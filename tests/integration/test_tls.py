@@ -40,6 +40,7 @@ from tests.support.tls_front import TlsFront
 
 pytestmark = pytest.mark.stack
 NAME = RepositoryName("nobody", "example.org")
+TOPIC = "softman-tls"
 CAUSES = {
     "wrong name": "mismatch|doesn't match|no alternative certificate subject name|not valid for",
     "expired": "has expired",
@@ -87,6 +88,13 @@ class Listeners:
     good: dict[str, int]
     expired: dict[str, int]
 
+    def connector(self) -> S3Connector:
+        """One whose buckets notify the broker over TLS."""
+        secret = urlsplit(self.rabbit.url_of("rgw"))
+        endpoint = f"amqps://{secret.username}:{secret.password}@localhost:{self.good['amqp']}"
+        topic = Topic(TOPIC, endpoint, ca_location=str(self.authority.file))
+        return S3Connector(_access(self.stack, "connector"), topic)
+
     def settings(self, where: Callable[[str], str], ca_file: Path) -> Settings:
         """The settings of a site with TLS everywhere."""
         rabbit, cache = urlsplit(self.rabbit.url_of("client")), urlsplit(self.redis.url_of("publisher"))
@@ -133,7 +141,9 @@ def listeners(stack: Stack) -> Iterator[Listeners]:
         for name in ("web", "s3", "vault"):
             good[name] = opened.enter_context(TlsFront(plain[name], *files)).port
         expired = {name: opened.enter_context(TlsFront(port, *over)).port for name, port in plain.items()}
-        yield Listeners(stack, authority, stranger, rabbit, cache, good, expired)
+        made = Listeners(stack, authority, stranger, rabbit, cache, good, expired)
+        made.connector()._ensure_topic()  # it sleeps half a minute, while other tests run
+        yield made
 
 
 def _addresses(stack: Stack) -> dict[str, str]:
@@ -217,21 +227,18 @@ def test_the_object_store_pushes_events_over_tls(listeners: Listeners, unique: s
     rabbit, stack = listeners.rabbit, listeners.stack
     with Connection(rabbit.url) as connection:
         declare_all(connection)
-        secret = urlsplit(rabbit.url_of("rgw"))
-        endpoint = f"amqps://{secret.username}:{secret.password}@localhost:{listeners.good['amqp']}"
-        topic = Topic("softman-tls", endpoint, ca_location=str(listeners.authority.file))
-        connector = S3Connector(_access(stack, "connector"), topic)
+        connector = listeners.connector()
         connector.ensure_bucket(unique, "alice")
         assert connector.ensure_notification(unique) is True
         assert connector.ensure_notification(unique) is False
         s3_client(_access(stack, "alice")).put_object(Bucket=unique, Key="cvmfs/a", Body=b"x")
         channel = cast("Any", connection.channel())
-        try:  # a fresh topic sleeps up to 30 s, and 90 s after a start of RGW
+        try:  # a topic sleeps 30 s after a start of RGW
             wait_until(lambda: channel.basic_get(EVENTS, no_ack=True) is not None, "an event comes by TLS", seconds=300)
         finally:
             connector.remove_notification(unique)
             # Its events would be tried again for ever, a lot of work beside the tests that come after this one.
-            sns_client(_access(stack, "connector")).delete_topic(TopicArn=f"arn:aws:sns:default::{topic.name}")
+            sns_client(_access(stack, "connector")).delete_topic(TopicArn=f"arn:aws:sns:default::{TOPIC}")
 
 
 def _access(stack: Stack, user: str) -> S3Access:

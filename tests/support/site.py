@@ -30,8 +30,8 @@ from tests.support.patience import SECONDS, has_come, patiently
 from tests.support.trees import Nodes, content_of, in_repository
 
 SETTINGS = {
-    "SYNC__LEASE_SECONDS": "15",
-    "SYNC__COMMIT_TIMEOUT": "30",
+    "SYNC__LEASE_SECONDS": "10",
+    "SYNC__COMMIT_TIMEOUT": "15",
     "DRAIN_SECONDS": "5",
     "RECONCILE_SECONDS": "1000000",
 }

@@ -41,7 +41,7 @@ def spawn(table: ProcessTable, tmp_path: Path) -> Spawn:
 
 
 def _printed(log: Path) -> str:
-    wait_until(lambda: log.read_text().strip() != "", "it prints", seconds=60)
+    wait_until(lambda: log.read_text().strip() != "", "it prints", seconds=180)
     return log.read_text().strip()
 
 
@@ -93,7 +93,7 @@ def test_orphans_are_found_when_the_leader_is_gone(table: ProcessTable, spawn: S
     child = Identity.of(int(_printed(tmp_path / "parent.log")))
     assert child is not None
     leader.send(signal.SIGKILL)
-    wait_until(lambda: not leader.alive(), "the leader is dead", seconds=60)
+    wait_until(lambda: not leader.alive(), "the leader is dead", seconds=180)
     assert child.alive()
     table.kill("parent")
     assert not child.alive()
@@ -117,5 +117,5 @@ def test_a_missing_program_is_named(spawn: Spawn) -> None:
 def test_children_get_no_secret_of_ours(spawn: Spawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
     spawn("env", ["sh", "-c", "env; echo done; sleep 600"])
-    wait_until(lambda: "done" in (tmp_path / "env.log").read_text(), "it prints", seconds=60)
+    wait_until(lambda: "done" in (tmp_path / "env.log").read_text(), "it prints", seconds=180)
     assert "hidden" not in (tmp_path / "env.log").read_text()

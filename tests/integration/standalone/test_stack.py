@@ -234,7 +234,7 @@ def test_the_broker_keeps_durable_messages(stack: Stack, unique: str, how: str) 
     # A quorum queue that is declared less than half a second before a kill does not come back (RabbitMQ 3.10 writes
     # the table of its members that late), so wait for the table.
     [table] = server.home.glob("mnesia/*/quorum/*/names.dets")
-    wait_until(lambda: unique.encode() in table.read_bytes(), "the queue's member is on disk", seconds=60)
+    wait_until(lambda: unique.encode() in table.read_bytes(), "the queue's member is on disk", seconds=180)
     server.kill() if how == "kill" else server.stop()
     assert stack.down() == ["rabbitmq"]
     with pytest.raises(OSError, match="refused"), Connection(stack.amqp_url) as connection:
@@ -247,7 +247,7 @@ def test_the_broker_keeps_durable_messages(stack: Stack, unique: str, how: str) 
             found.extend(filter(None, [queue(connection.default_channel).get()]))
             return bool(found)
 
-        wait_until(comes_back, "the message is back", seconds=60)
+        wait_until(comes_back, "the message is back", seconds=180)
         assert found[0].payload == "kept"
         found[0].ack()
 

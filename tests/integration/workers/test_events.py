@@ -41,7 +41,7 @@ def _push(bench: Any, bodies: Iterator[bytes] | list[bytes]) -> None:
             unconfirmed.add(number)
             channel._basic_publish(amqp.Message(body, delivery_mode=2), exchange=EVENTS, routing_key="softman")
         while unconfirmed:
-            bench.connection.drain_events(timeout=60)
+            bench.connection.drain_events(timeout=180)
 
 
 def _asked_for(letters: list[Any]) -> list[str]:

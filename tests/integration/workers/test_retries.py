@@ -87,7 +87,7 @@ def test_who_gives_up_leaves_a_dead_letter_that_can_be_moved_back(bench: Any, un
 def test_an_outage_uses_up_no_retries(bench: Any, unique: str) -> None:
     bench.worker("probe_tasks:stratum0", "-c1")
     result = bench.client.send_task("probe.waiting", args=[unique], queue=STRATUM0)
-    assert result.get(timeout=60) == "run 5"
+    assert result.get(timeout=SECONDS) == "run 5"
     assert bench.take(DEAD) == []
 
 
@@ -149,13 +149,13 @@ def test_a_worker_that_stops_hands_a_long_slice_back_within_seconds(bench: Any, 
     bench.wait(lambda: bench.notes("long") == [unique], "it has begun")
     assert first.stop() == 0  # which waits for 30 s at most
     bench.worker("probe_tasks:stratum0", "-c1")
-    assert result.get(timeout=60) == "run 2"
+    assert result.get(timeout=SECONDS) == "run 2"
     assert bench.take(DEAD) == []
 
 
 def test_a_process_that_has_grown_is_replaced_after_its_task(bench: Any, unique: str) -> None:
     bench.worker("probe_tasks:stratum0", "-c1", SOFTMAN_WORKER_MEMORY=str(1024**2))
-    pids = {bench.client.send_task("probe.where", args=[unique], queue=STRATUM0).get(timeout=60) for _ in range(3)}
+    pids = {bench.client.send_task("probe.where", args=[unique], queue=STRATUM0).get(timeout=SECONDS) for _ in range(3)}
     assert len(pids) == 3
 
 
@@ -163,7 +163,7 @@ def test_old_and_new_releases_side_by_side(bench: Any, unique: str) -> None:
     """An argument that only the newer one knows is left out; a task that it alone has waits in the dead letters."""
     bench.worker("probe_tasks:stratum0", "-c1")
     result = bench.client.send_task("probe.where", args=[unique], kwargs={"later": 1}, queue=STRATUM0)
-    assert result.get(timeout=60)
+    assert result.get(timeout=SECONDS)
     bench.client.send_task("probe.invented-later", args=[unique], queue=STRATUM0)
     bench.wait(lambda: bench.depth(DEAD) == 1, "it is kept")
     (letter,) = bench.take(DEAD)
