@@ -1,6 +1,7 @@
 """Puts to many repositories, a burst of puts to one, and how fast notifications are taken in, on the embedded stack.
 
-There is no peer: nothing else does this.
+There is no peer: nothing else does this. radosgw 16.2 crashes now and then, and its topics then sleep for up to 90 s,
+which is not ours: a round in which that happened is repeated, and said.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from tests.support.site import Site
 
 _LONGEST = 600.0
 _LOOK = 0.05
+_ROUNDS = 3
 
 
 def say(name: str, value: float, unit: str = "s") -> None:
@@ -50,20 +52,36 @@ def visible(target: Target, name: str, content: bytes) -> float:
     raise TimeoutError(name)
 
 
+def crashes(scene: Scene) -> int:
+    """How often the object gateway was started again because it crashed."""
+    return scene.servers.rgw.log.read_text(errors="replace").count("is started again")
+
+
 def steady(scene: Scene, rate: float, puts: int) -> None:
     """Puts at a fixed rate, each to any of the repositories."""
+    for number in range(_ROUNDS):
+        scene.site.wake_topic()
+        before = crashes(scene)
+        seconds = puts_to_visible(scene, rate, puts, f"steady{number}")
+        if crashes(scene) == before:
+            break
+        say("rounds in which the object gateway crashed", number + 1, "rounds")
+    what = f"PUT to visible at {rate:g} puts/s over {len(scene.targets)} repositories"
+    say(f"{what}, median of {puts}", statistics.median(seconds))
+    say(f"{what}, 99th percentile", seconds[-(-len(seconds) * 99 // 100) - 1])
+
+
+def puts_to_visible(scene: Scene, rate: float, puts: int, folder: str) -> list[float]:
+    """The seconds of each PUT, sorted."""
     with ThreadPoolExecutor(4 * len(scene.targets)) as pool:
-        list(pool.map(lambda target: visible(target, "warm", b""), scene.targets))  # connections and caches
+        list(pool.map(lambda target: visible(target, f"{folder}/warm", b""), scene.targets))  # connections and caches
         futures = []
         began = time.monotonic()
         for number in range(puts):
             time.sleep(max(0.0, began + number / rate - time.monotonic()))
             target = scene.random.choice(scene.targets)
-            futures.append(pool.submit(visible, target, f"steady/{number}", b"%d" % number))
-        seconds = sorted(future.result() for future in futures)
-    what = f"PUT to visible at {rate:g} puts/s over {len(scene.targets)} repositories"
-    say(f"{what}, median of {puts}", statistics.median(seconds))
-    say(f"{what}, 99th percentile", seconds[-(-len(seconds) * 99 // 100) - 1])
+            futures.append(pool.submit(visible, target, f"{folder}/{number}", b"%d" % number))
+        return sorted(future.result() for future in futures)
 
 
 def burst(scene: Scene, puts: int) -> None:
