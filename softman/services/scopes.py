@@ -27,6 +27,7 @@ from softman.services.arrivals import Arrivals
 from softman.services.bucket_rules import read_rules
 from softman.services.configuration import CONFIGURATION_KEY
 from softman.services.counting import Amount, Countdown
+from softman.services.headstart import HeadStart
 from softman.services.keeper import LeaseKeeper
 from softman.services.mapping import Rules, SiteRules, Target
 from softman.services.plan import Difference, Look, Passed, Step, Vanished, looks, walk
@@ -105,6 +106,7 @@ class _Plan:
     compared: Callable[[], int]
     left: Callable[[int], Amount | None]
     words: str
+    head: HeadStart | None
     known: dict[str, Refusal]
     """Refused before; in the end those are forgotten that were not refused again."""
 
@@ -165,7 +167,15 @@ class ScopeSync:
             )
             verify = isinstance(scope, Part) and scope.verify
             hurry = never if isinstance(scope, Keys) else arrivals.wait
-            job = Job(plan.steps, plan.rivals, plan.complete, progress.watch, hurry=hurry, verify=verify)
+            job = Job(
+                plan.steps,
+                plan.rivals,
+                plan.complete,
+                progress.watch,
+                hurry=hurry,
+                verify=verify,
+                head=None if verify else plan.head,
+            )
             hand = _Hand(work, keeper, course, found.refusal, outcome)
             # One that begins at the front again when it is cut has to come further than the one before.
             may_be_cut = not isinstance(scope, Everything)
@@ -195,6 +205,8 @@ class ScopeSync:
         if taken is None:
             return
         name, keys, outcome = hand.work.name, taken.keys, hand.outcome
+        if plan.head:
+            plan.head.drop()  # it may have seen what these keys were before
         if CONFIGURATION_KEY in keys:
             outcome.later.add(CONFIGURATION_KEY)  # other rules are for another difference
         rivals = Rivals(self._buckets, name.bucket, beside=plan.rivals)
@@ -233,7 +245,7 @@ class ScopeSync:
             def left(done: int) -> Amount:
                 return Amount(max(0, number - done))
 
-            yield _Plan(looks(scope.keys, rules), rivals, False, lambda: 0, left, words, {})
+            yield _Plan(looks(scope.keys, rules), rivals, False, lambda: 0, left, words, None, {})
             return
         part = scope if isinstance(scope, Part) else Part()
         complete = part == Part() or (part.verify and part == Part(verify=True))
@@ -241,19 +253,17 @@ class ScopeSync:
         with cvmfs_errors(f"publishing {name}"), work.reader.snapshot() as base, closing(countdown):
             difference = self._difference(name, rules, part, base)
             steps = difference.steps(countdown.passing(self._list(name, part)), walk(base, part))
-            yield _Plan(
-                _followed(_renewed(steps, fresh, rules), outcome),
-                Rivals(self._buckets, name.bucket, complete=complete),
-                complete,
-                lambda: difference.compared,
-                lambda _done: countdown.left(),
-                _in_words(scope),
-                {
-                    key: each
-                    for key, each in difference.known.items()
-                    if key.startswith(part.prefix) and key > part.after
-                },
-            )
+            with closing(HeadStart(steps, self._slices.objects)) as head:
+                yield _Plan(
+                    _followed(_renewed(head, fresh, rules), outcome),
+                    Rivals(self._buckets, name.bucket, complete=complete),
+                    complete,
+                    lambda: difference.compared,
+                    lambda _done: countdown.left(),
+                    _in_words(scope),
+                    head,
+                    {key: each for key, each in difference.known.items() if _is_in(part, key)},
+                )
 
     def _difference(self, name: RepositoryName, rules: Rules, part: Part, base: Snapshot) -> Difference:
         return Difference(

@@ -16,14 +16,16 @@ from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.transaction import Balance, Transaction
 from softman.errors import Conflict, ServiceUnavailable
-from softman.model import Base, CommitRequest, OwnerQuota, Quotas, SyncReport
+from softman.model import Base, BucketObject, CommitRequest, OwnerQuota, Quotas, SyncReport
 from softman.names import RepositoryName
 from softman.services.allowance import Allowance
 from softman.services.archives.limits import ArchiveLimits
+from softman.services.headstart import THREADS as SMALL_THREADS
+from softman.services.headstart import HeadStart
 from softman.services.keeper import LeaseKeeper
 from softman.services.looking import Looking
-from softman.services.mapping import Rules
-from softman.services.observe import Observer
+from softman.services.mapping import Rules, Target
+from softman.services.observe import Admit, Observer
 from softman.services.plan import Step
 from softman.services.proof import signed
 from softman.services.publication import Publication, Tally
@@ -32,9 +34,6 @@ from softman.services.soundness import Soundness
 from softman.services.standing import Standing
 from softman.services.sync import Gate, Slice, SliceLimits
 from softman.services.translate import cvmfs_errors
-
-_SMALL_THREADS = 4
-"""Threads that read small objects, each many at once: on two cores the fastest (``docs/sync.md``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,7 @@ class Job:
         within: it goes on beside a complete one, under the rules that this carries through.
         verify: what is stored of the repository is read, too.
         hurry: says when something else shall have its turn; asked for each object.
+        head: begins with the next slice while one is committed; None for a sync of one slice.
     """
 
     steps: Iterator[Step]
@@ -79,6 +79,7 @@ class Job:
     within: bool = False
     verify: bool = False
     hurry: Callable[[], bool] = never
+    head: HeadStart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,11 @@ class SliceMaker:
         self._settings = settings
         self._clock = clock
 
+    @property
+    def objects(self) -> int:
+        """How many changed objects fill a slice."""
+        return self._settings.limits.objects
+
     def make(self, work: Workplace, job: Job, keeper: LeaseKeeper) -> SliceResult:
         """Apply steps until the slice is full or they end, and commit what came of it.
 
@@ -152,7 +158,7 @@ class SliceMaker:
         """
         started = time.monotonic()
         tally = Tally()
-        with self._transaction(work) as (transaction, staging, here):
+        with self._transaction(work, job) as (transaction, staging, here):
             sound = Soundness(work.reader)
             if job.verify:
                 staging.published = sound
@@ -226,23 +232,14 @@ class SliceMaker:
             keeper.check()
             job.watch(tally)
 
-        observer = Observer(
-            self._buckets,
-            work.name.bucket,
-            staging,
-            work.rules,
-            admit=gate.admit,
-            archives=settings.archives,
-            scratch=settings.scratch,
-            check=keeper.check,
-        )
+        publication = Publication(transaction, work.rules, allowance, tally, damaged=damaged)
         with (
             ThreadPoolExecutor(settings.threads, thread_name_prefix="fetch") as executor,
-            ThreadPoolExecutor(_SMALL_THREADS, thread_name_prefix="fetch-small") as small,
+            ThreadPoolExecutor(SMALL_THREADS, thread_name_prefix="fetch-small") as small,
         ):
             ended = Slice(
-                Publication(transaction, work.rules, allowance, tally, damaged=damaged),
-                Looking(observer, executor, small),
+                publication,
+                Looking(self._observer(work, staging, keeper, gate.admit), executor, small),
                 rules=work.rules,
                 gate=gate,
                 rivals=job.rivals,
@@ -251,14 +248,32 @@ class SliceMaker:
                 limits=settings.limits,
                 between=between,
                 hurry=job.hurry,
+                begun=job.head.take if job.head else _nothing_begun,
             ).run(job.steps)
         tally.held = allowance.used
+        if job.head:
+            job.head.drop()
+        if job.head and not ended:
+            coming = self._open_staging(work.name)
+            job.head.begin(coming, self._observer(work, coming, keeper, _admit_all), publication.shown)
         return ended
 
+    def _observer(self, work: Workplace, staging: Staging, keeper: LeaseKeeper, admit: Admit) -> Observer:
+        return Observer(
+            self._buckets,
+            work.name.bucket,
+            staging,
+            work.rules,
+            admit=admit,
+            archives=self._settings.archives,
+            scratch=self._settings.scratch,
+            check=keeper.check,
+        )
+
     @contextmanager
-    def _transaction(self, work: Workplace) -> Iterator[tuple[Transaction, Staging, Base]]:
+    def _transaction(self, work: Workplace, job: Job) -> Iterator[tuple[Transaction, Staging, Base]]:
         with cvmfs_errors(f"publishing {work.name}"), work.reader.snapshot() as base:
-            staging = self._open_staging(work.name)
+            staging = (job.head and job.head.take_staging()) or self._open_staging(work.name)
             try:
                 chosen = self._settings
                 with Transaction(
@@ -286,3 +301,11 @@ class SliceMaker:
             bytes=tally.held.bytes,
             put_at=tally.put_at,
         )
+
+
+def _admit_all(_target: Target, _info: BucketObject) -> None:
+    """Whether what is begun before its slice may be published is asked then."""
+
+
+def _nothing_begun(_key: str) -> None:
+    """Nothing was."""

@@ -13,6 +13,7 @@ from softman.log import get_logger
 from softman.model import MAX_REPAIRS, BucketObject, Refusal
 from softman.services.allowance import Allowance
 from softman.services.archives.tree import StagedTree
+from softman.services.headstart import Outcome
 from softman.services.looking import WEIGHT, Looking
 from softman.services.mapping import Rules, Target, TargetKind, claimants
 from softman.services.observe import Gone, Observation, Same, Seen
@@ -84,7 +85,7 @@ class _Freed:
 _Result = Observation | Vanished | Unmark | _Contested | _Freed
 
 
-class _Outcome(Protocol):
+class _Promise(Protocol):
     """What will come of something."""
 
     @property
@@ -113,10 +114,29 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
+class _Admitted:
+    """What was begun before the slice: only now it can be said whether it may be published."""
+
+    begun: Outcome
+    gate: Gate
+
+    @property
+    def weight(self) -> int:
+        return self.begun.weight
+
+    def result(self) -> Observation:
+        seen = self.begun.result()
+        return (self.gate.admit(seen.target, seen.info) if isinstance(seen, Seen) else None) or seen
+
+    def discard(self) -> None:
+        self.begun.discard()
+
+
+@dataclass(frozen=True, slots=True)
 class _Work:
     """Something under way, in the order of the steps; ``keys`` are those to try again when it fails."""
 
-    outcome: _Outcome
+    outcome: _Promise
     keys: tuple[str, ...] = ()
     target: Target | None = None
     verify: bool = False
@@ -136,6 +156,7 @@ class Slice:
         limits: when the slice is full.
         between: called between objects; raises when the lease is lost.
         hurry: whether the slice shall end early.
+        begun: gives what was begun for a key before the slice.
     """
 
     def __init__(
@@ -151,6 +172,7 @@ class Slice:
         limits: SliceLimits,
         between: Callable[[], None],
         hurry: Callable[[], bool],
+        begun: Callable[[str], Outcome | None],
     ) -> None:
         self._publication = publication
         self._looking = looking
@@ -162,6 +184,7 @@ class Slice:
         self._limits = limits
         self._between = between
         self._hurry = hurry
+        self._begun = begun
         self._running: deque[_Work] = deque()
         self._weight = 0
         self._failures = 0
@@ -224,6 +247,10 @@ class Slice:
             return
         shown = self._publication.shown(target.key)
         self._gate.expect(target, shown, refusal)
+        begun = None if verify else self._begun(target.key)
+        if begun is not None:
+            self._begin(_Work(_Admitted(begun, self._gate), (target.key,), target))
+            return
         outcome = self._looking.start(target, None if verify else shown, size)
         self._begin(_Work(outcome, (target.key,), target, verify))
 
