@@ -158,6 +158,8 @@ class SyncSettings(_Section):
     """Same, entries of all kinds."""
     commit_timeout: float = Field(default=120.0, gt=0)
     """So long a publisher waits for stratum 0 to answer."""
+    commit_start_timeout: float = Field(default=15.0, gt=0)
+    """A commit that no worker has begun by then is given up, and publishers do other work for a while."""
     links_anywhere: bool = False
     """Let symbolic links lead out of their repository."""
     unpack: bool = True

@@ -364,6 +364,12 @@ def _circuit(settings: Settings, what: str) -> Circuit:  # noqa: ARG001 - one fo
 
 
 @cache
+def commit_circuit(settings: Settings) -> Circuit:  # noqa: ARG001 - one for each site
+    """The circuit of stratum 0's commit pool. The first commit that nobody begins opens it: each waits for long."""
+    return Circuit("stratum 0's commit pool", most=1)
+
+
+@cache
 def _web_server(url: str) -> Circuit:
     return Circuit(f"the web server {url}")
 

@@ -66,6 +66,7 @@ class Body:
     retries: int
     longest_delay: float
     keep_result: bool
+    track_started: bool
     dead_letter: bool
 
 
@@ -87,6 +88,7 @@ def task(
     retries: int = 12,
     longest_delay: float = 60.0,
     keep_result: bool = False,
+    track_started: bool = False,
     dead_letter: bool = True,
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Make a function the body of a task. The function itself is returned unchanged and can be called as such.
@@ -101,6 +103,7 @@ def task(
         retries: how often it is tried again after a ``TransientError``.
         longest_delay: seconds, the bound of the delay before a retry.
         keep_result: whether somebody reads its result.
+        track_started: whether somebody wants to know that a worker has begun with it.
         dead_letter: whether the message is kept in ``softman.dead`` when the task gives up.
 
     Raises:
@@ -120,6 +123,7 @@ def task(
             retries=retries,
             longest_delay=longest_delay,
             keep_result=keep_result,
+            track_started=track_started,
             dead_letter=dead_letter,
         )
         return function

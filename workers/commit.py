@@ -17,7 +17,7 @@ from workers.pool import WorkerApp
 _log = get_logger(__name__)
 
 
-@task(COMMIT_REVISION, retries=3, longest_delay=5.0, keep_result=True, dead_letter=False)
+@task(COMMIT_REVISION, retries=3, longest_delay=5.0, keep_result=True, track_started=True, dead_letter=False)
 def commit(request: dict[str, Any]) -> dict[str, Any]:
     """Check a candidate and sign it. A refusal is an answer; the publisher that waits for it asks no second time."""
     try:

@@ -55,6 +55,7 @@ class WorkerApp(Application):
             "typing": False,  # checked in the worker, with a clear error
             "max_retries": None,  # counted by workers.base
             "ignore_result": not body.keep_result,
+            "track_started": body.track_started,
             "throws": (PermanentError, TransientError),
             "Strategy": f"workers.consumer:{'chained' if body.chained else 'strict'}",
         }

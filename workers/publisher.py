@@ -39,13 +39,28 @@ def _publisher() -> Publisher:
     return wiring.publisher(settings(), _door())
 
 
+def _open_turns() -> Turns:
+    """For a message from the interactive queue those that leave full syncs to the bulk queue.
+
+    Raises:
+        Outage: stratum 0 does not take commits at present, so a turn would read in vain.
+    """
+    wiring.commit_circuit(settings()).check()
+    return _turns()
+
+
 def _turns() -> Turns:
-    """For a message from the interactive queue those that leave full syncs to the bulk queue."""
     return wiring.turns(settings(), _door(), interactive=message_queue() == PUBLISHER)
 
 
 def _door() -> CommitDoor:
-    return CeleryCommitDoor(worker_application(), settings().sync.commit_timeout)
+    sync = settings().sync
+    return CeleryCommitDoor(
+        worker_application(),
+        sync.commit_timeout,
+        patience=sync.commit_start_timeout,
+        circuit=wiring.commit_circuit(settings()),
+    )
 
 
 @task(ATTACH_PUBLISHER, link=Link.ATTACH_PUBLISHER, chained=True, retries=30, keep_result=True)
@@ -57,7 +72,7 @@ def attach_publisher(repository: RepositoryName) -> str:
 @task(FIRST_SYNC, link=Link.FIRST_SYNC, chained=True, retries=30, keep_result=True)
 def first_sync(repository: RepositoryName) -> str | None:
     """Publish what the bucket already holds; a large one takes several tasks, and the last of them ends the link."""
-    turn = _turns().sync_everything(repository)
+    turn = _open_turns().sync_everything(repository)
     _follow_up(repository, turn)
     return None if turn.again else turn_in_words(turn)
 
@@ -65,7 +80,7 @@ def first_sync(repository: RepositoryName) -> str | None:
 @task(PUBLISH_CHANGES)
 def publish_changes(repository: RepositoryName) -> None:
     """Publish the pending keys."""
-    turn = _turns().publish_changes(repository)
+    turn = _open_turns().publish_changes(repository)
     _follow_up(repository, turn)
     if turn.revision is not None and not turn.again:
         _end_first_sync(repository, turn)
@@ -82,9 +97,9 @@ def resync(
     part = Part(prefix or PUBLISHED_PREFIX, after or "", verify)
     if part == Part():
         _publisher().forget_refusals(repository)
-        turn = _turns().sync_everything(repository)
+        turn = _open_turns().sync_everything(repository)
     else:
-        turn = _turns().sync_part(repository, part)
+        turn = _open_turns().sync_part(repository, part)
     return turn_to_json(repository, turn, _follow_up(repository, turn))
 
 
@@ -126,7 +141,7 @@ def reconcile_repository(repository: RepositoryName) -> None:
     if Link.FIRST_SYNC in unfinished:
         send.send(FIRST_SYNC, str(repository))
         return
-    _follow_up(repository, _turns().sync_everything(repository))
+    _follow_up(repository, _open_turns().sync_everything(repository))
 
 
 @task(FORGET_PENDING, link=RetirementLink.FORGET_PENDING, chained=True, retries=30)

@@ -17,14 +17,14 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from inspect import isgenerator, isgeneratorfunction, unwrap
 from itertools import islice
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from softman.cvmfs.errors import CvmfsError, StoreUnavailable
 from softman.cvmfs.store.base import Readable, ReadableStore
 from softman.errors import Outage, ServiceUnavailable, SoftmanError
 
 FAILURES = 3
-"""So many in a row open a circuit."""
+"""So many in a row open a circuit, usually."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 """Seconds until somebody may try again; the pause doubles with each failure."""
 
@@ -41,10 +41,12 @@ class Circuit:
     Args:
         what: the service, in words.
         clock: seconds that never go back.
+        most: so many failures in a row open it.
     """
 
-    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic, *, most: int = FAILURES) -> None:
         self._what = what
+        self._most = most
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
@@ -54,7 +56,7 @@ class Circuit:
     @property
     def is_open(self) -> bool:
         """Whether the service counts as not answering."""
-        return self._failures >= FAILURES
+        return self._failures >= self._most
 
     @contextmanager
     def guard(
@@ -87,15 +89,29 @@ class Circuit:
             raise
         self._leave(answered=True)
 
+    def check(self) -> None:
+        """Return unless the circuit is open and nobody may try yet.
+
+        Raises:
+            Outage: that is so.
+        """
+        with self._lock:
+            left = self._until - self._clock()
+            if self.is_open and (left > 0 or self._tried):
+                self._refuse(Outage, left)
+
     def _enter(self, outage: type[Exception]) -> None:
         with self._lock:
             if not self.is_open:
                 return
             left = self._until - self._clock()
             if left > 0 or self._tried:
-                msg = f"{self._what} does not answer; it is asked again in {max(left, 0.0):.1f} s"
-                raise outage(msg)
+                self._refuse(outage, left)
             self._tried = True
+
+    def _refuse(self, outage: type[Exception], left: float) -> NoReturn:
+        msg = f"{self._what} does not answer; it is asked again in {max(left, 0.0):.1f} s"
+        raise outage(msg)
 
     def _leave(self, answered: bool | None) -> None:
         with self._lock:
@@ -104,7 +120,7 @@ class Circuit:
                 self._failures = 0
             elif answered is False:
                 self._failures += 1
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** max(0, min(self._failures - FAILURES, 30)))
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** max(0, min(self._failures - self._most, 30)))
                 self._until = self._clock() + random.uniform(pause / 2, pause)  # noqa: S311 - spreads load
 
 

@@ -12,7 +12,8 @@ import kombu.exceptions
 from celery import Celery, states
 from kombu.utils.uuid import uuid
 
-from softman.errors import CandidateRefused, Forbidden, InvalidInput, ServiceUnavailable
+from softman.adapters.circuit import Circuit
+from softman.errors import CandidateRefused, Forbidden, InvalidInput, Outage, ServiceUnavailable
 from softman.model import CommitAnswer, CommitRequest
 from softman.names import RepositoryName
 from softman.settings import Settings
@@ -183,33 +184,58 @@ def bury(
         )
 
 
+class _NotBegun(Exception):
+    """No worker has begun with a commit."""
+
+
 class CeleryCommitDoor:
     """The publishers' way to stratum 0: the task ``softman.commit`` and its result. Implements ``CommitDoor``.
 
     The result is asked for again and again instead of subscribed to: a look costs a tenth of a millisecond, and a
     restart of Redis in between does no harm.
 
+    A request that nobody begins is given up soon: the pool is paused, cut off, or has more to do than it can. Then
+    ``circuit`` opens, so that publishers do other work instead of waiting, each in a slot of its worker.
+
     Args:
         app: the application of the calling worker.
         timeout: seconds to wait for an answer. A request that no worker has taken by then is dropped.
+        patience: seconds until a worker must have begun; None for ``timeout``.
+        circuit: of the pool that commits; None for one of its own.
     """
 
-    def __init__(self, app: Celery[Any], timeout: float) -> None:
+    def __init__(
+        self, app: Celery[Any], timeout: float, *, patience: float | None = None, circuit: Circuit | None = None
+    ) -> None:
         self._app = app
         self._timeout = timeout
+        self._patience = timeout if patience is None else min(patience, timeout)
+        self._circuit = circuit or Circuit("stratum 0's commit pool")
 
     def commit(self, request: CommitRequest) -> CommitAnswer:
         """Ask and wait.
 
         Raises:
             ServiceUnavailable: no answer in time, or the task failed; the commit may or may not have happened.
+            Outage: nobody began with it, or with an earlier one a moment ago.
             CandidateRefused: stratum 0 will not sign it; the message says why.
         """
+        try:
+            with self._circuit.guard(_NotBegun, Outage):
+                return self._commit(request)
+        except _NotBegun as exc:
+            raise ServiceUnavailable(str(exc)) from None
+
+    def _commit(self, request: CommitRequest) -> CommitAnswer:
         sender = TaskSender(self._app)
-        deadline = time.monotonic() + self._timeout
+        asked = time.monotonic()
+        begun = False
         payload = commit_request_to_json(request)
         task_id = sender.send(COMMIT_REVISION, payload, expires=self._timeout, keep_result=True)
-        for meta in self._looks(task_id, deadline):
+        for meta in self._looks(task_id, asked + self._timeout):
+            begun = begun or meta["status"] != states.PENDING
+            if not begun and time.monotonic() >= asked + self._patience:
+                break
             if meta["status"] == states.SUCCESS:
                 try:
                     return commit_answer_from_json(meta["result"])
@@ -221,6 +247,9 @@ class CeleryCommitDoor:
             if meta["status"] in states.EXCEPTION_STATES and meta["status"] != states.RETRY:
                 msg = f"the commit failed: {meta['result']}"
                 raise ServiceUnavailable(msg)
+        if not begun:
+            msg = f"no answer from stratum 0 within {self._patience:g} s: no worker has begun with the commit"
+            raise _NotBegun(msg)
         msg = f"no answer from stratum 0 within {self._timeout:g} s"
         raise ServiceUnavailable(msg)
 

@@ -1,12 +1,18 @@
 """The door between publishers and stratum 0: what it answers, and what it does not let in."""
 
+import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
+import psutil
 import pytest
+import redis
 from celery import Celery
 
-from softman.errors import CandidateRefused, ServiceUnavailable
+from softman.adapters.circuit import Circuit
+from softman.errors import CandidateRefused, Outage, ServiceUnavailable
 from softman.model import Base, CommitAnswer, CommitRequest
 from softman.settings import load_settings
 from softman.tasks.catalogue import COMMIT, COMMIT_REVISION, DEAD, STRATUM0
@@ -44,6 +50,43 @@ def test_without_stratum_0_there_is_no_answer_and_the_request_is_dropped(bench: 
     assert CeleryCommitDoor(bench.client, 60.0).commit(_request("good")) == COMMITTED
     assert bench.notes("commit") == ["good"]
     assert bench.take(DEAD) == []
+
+
+def test_a_pool_that_sleeps_is_left_alone_until_it_wakes_up(bench: Any) -> None:
+    worker = bench.worker("probe_commit", "-c1")
+    circuit = Circuit("the pool", most=1)
+    door = CeleryCommitDoor(bench.client, 60.0, patience=2.0, circuit=circuit)
+    assert door.commit(_request("before")) == COMMITTED
+    family = [psutil.Process(worker.process.pid), *psutil.Process(worker.process.pid).children(recursive=True)]
+    for process in family:
+        process.suspend()
+    try:
+        with pytest.raises(Outage, match="no worker has begun"):
+            door.commit(_request("asleep"))
+        with pytest.raises(Outage, match="it is asked again"):
+            circuit.check()
+    finally:
+        for process in family:
+            process.resume()
+    bench.wait(lambda: bench.notes("commit") == ["before", "asleep"], "it has woken up")
+    bench.wait(lambda: _answers(circuit), "somebody may try again")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(CeleryCommitDoor(bench.client, 60.0, circuit=circuit).commit, _request("slow"))
+        bench.wait(lambda: "STARTED" in _states(bench), "it says that it has begun")
+    assert answer.result() == COMMITTED
+
+
+def _states(bench: Any) -> set[str]:
+    """What Redis says of all tasks."""
+    with redis.Redis.from_url(bench.settings.redis_url.get_secret_value()) as server:
+        return {json.loads(server.get(key) or "{}").get("status", "") for key in server.keys("celery-task-meta-*")}
+
+
+def _answers(circuit: Circuit) -> bool:
+    with suppress(Outage):
+        circuit.check()
+        return True
+    return False
 
 
 def test_a_restart_of_redis_while_waiting_does_no_harm(bench: Any) -> None:

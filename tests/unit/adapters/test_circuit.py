@@ -182,3 +182,18 @@ def test_a_store_has_errors_of_its_own(circuit: Circuit) -> None:
     broken.error = ObjectMissing("x")
     with pytest.raises(StoreOutage):
         store.exists("x")
+
+
+def test_a_circuit_can_be_looked_at_without_asking(time: Time, service: Service) -> None:
+    circuit = Circuit("the service", time, most=1)
+    circuit.check()
+    service.error = ServiceUnavailable("no answer")
+    with pytest.raises(Outage, match="no answer"):
+        guarded(service, circuit).get("x")
+    with pytest.raises(Outage, match="the service does not answer; it is asked again in"):
+        circuit.check()
+    time.now += FIRST_PAUSE
+    circuit.check()  # somebody may try
+    service.error = None
+    assert guarded(service, circuit).get("x") == "x"
+    circuit.check()

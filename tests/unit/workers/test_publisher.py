@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from softman.adapters.circuit import Circuit
 from softman.adapters.memory import MemoryRecords
-from softman.errors import InvalidInput, ServiceUnavailable
+from softman.errors import InvalidInput, Outage, ServiceUnavailable
 from softman.model import Link, LinkProgress, LinkState, Part, Turn
 from softman.names import RepositoryName
 from softman.services.preview import Action, PlannedStep
@@ -226,3 +227,19 @@ def test_draining_asks_for_every_repository_that_waits(monkeypatch: pytest.Monke
     _use(monkeypatch, Service(Turn()))
     publisher.drain()
     assert sent.tasks == [(PUBLISH_CHANGES, (str(NAME),), {})]
+
+
+@pytest.mark.usefixtures("records")
+def test_no_turn_begins_while_nobody_takes_commits(monkeypatch: pytest.MonkeyPatch, sent: Any) -> None:
+    circuit = Circuit("the pool", lambda: 0.0, most=1)
+    monkeypatch.setattr("softman.wiring.commit_circuit", lambda _settings: circuit)
+    with pytest.raises(Outage, match="no answer"), circuit.guard():
+        raise ServiceUnavailable("no answer")
+    _use(monkeypatch, Service(Turn(revision=2, again=True)))
+    for body in (publisher.publish_changes, publisher.first_sync, publisher.resync):
+        sent.tasks.clear()
+        with pytest.raises(Outage, match="it is asked again in"):
+            body(NAME)
+        assert PUBLISH_CHANGES not in {task[0] for task in sent.tasks}
+    publisher.drain()
+    assert sent.tasks[-1][0] == PUBLISH_CHANGES

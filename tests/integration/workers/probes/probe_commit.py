@@ -11,7 +11,7 @@ from workers.base import task
 from workers.pool import WorkerApp
 
 
-@task(COMMIT_REVISION, retries=1, longest_delay=1.0, keep_result=True, dead_letter=False)
+@task(COMMIT_REVISION, retries=1, longest_delay=1.0, keep_result=True, track_started=True, dead_letter=False)
 def commit(request: dict[str, Any]) -> dict[str, Any]:
     """Answer."""
     transaction = request["transaction"]
