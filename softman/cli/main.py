@@ -60,6 +60,7 @@ COMMANDS = {
     "reconcile": "softman.cli.upkeep:reconcile",
     "resign": "softman.cli.upkeep:resign",
     "doctor": "softman.cli.doctoring:doctor",
+    "openapi": "softman.cli.describing:openapi",
     "broker": "softman.cli.broker:broker",
     "cache": "softman.cli.cache:cache",
     "vault": "softman.cli.vault:vault",

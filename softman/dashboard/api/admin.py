@@ -12,7 +12,7 @@ from softman.dashboard.api.answers import (
     OF_WISHES,
     After,
     Limit,
-    after_name,
+    going_on,
     json_answer,
     listed,
     page_of,
@@ -23,10 +23,15 @@ from softman.dashboard.api.repositories import Named
 from softman.dashboard.api.routing import router
 from softman.dashboard.api.schemas import Listing, QuotaChange, Receipt, Repository
 from softman.dashboard.depends import TheDesk, Who
+from softman.names import RepositoryName
 
 _TAGS: list[str | Enum] = ["administration"]
 _OF_LETTERS = OF_ADMIN | problems(HTTPStatus.NOT_FOUND)
 LetterId = Annotated[str, Path(pattern="^[0-9a-f]{4,64}$", examples=["3f0a9c1d2e4b"])]
+
+
+def _after(after: str | None) -> RepositoryName | None:
+    return None if after is None else going_on(RepositoryName.parse, after)
 
 
 @router.get("/admin/overview", tags=_TAGS, response_model=Overview, responses=OF_ADMIN)
@@ -40,7 +45,7 @@ def list_all_repositories(
     request: Request, who: Who, desk: TheDesk, after: After = None, limit: Limit = 50
 ) -> Response:
     """All repositories, by name."""
-    return listed(request, page_of(desk.all_repositories(who, after_name(after), limit), Repository.of))
+    return listed(request, page_of(desk.all_repositories(who, _after(after), limit), Repository.of))
 
 
 @router.put(
@@ -52,7 +57,7 @@ def list_all_repositories(
 )
 def set_quotas(name: Named, wanted: QuotaChange, who: Who, desk: TheDesk, once: IsOnce) -> Response:
     """Set what a repository may hold."""
-    quotas = wanted.model_dump(exclude_none=True)
+    quotas = wanted.model_dump(exclude_unset=True)
     return once.answer(lambda: Receipt.of(desk.set_quotas(who, name, quotas)), HTTPStatus.ACCEPTED, {})
 
 

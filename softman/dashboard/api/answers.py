@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from softman.dashboard.api.schemas import Listing, ProblemDocument
 from softman.dashboard.desk_views import Page
-from softman.names import RepositoryName
+from softman.errors import InvalidInput, NotFound
 
 _T = TypeVar("_T")
 _U = TypeVar("_U", bound=BaseModel)
@@ -95,13 +95,17 @@ def whole(items: Sequence[_T], of: Callable[[_T], _U]) -> Listing[_U]:
     return Listing(items=[of(each) for each in items])
 
 
-def after_name(after: str | None) -> RepositoryName | None:
-    """The repository that the page before ended with.
+def going_on(read: Callable[[str], _T], after: str) -> _T:
+    """What ``after`` says.
 
     Raises:
-        InvalidInput: it is none.
+        NotFound: it is not what a part before said.
     """
-    return None if after is None else RepositoryName.parse(after)
+    try:
+        return read(after)
+    except InvalidInput as exc:
+        msg = "there is nothing to go on with: `after` is not what the part before said"
+        raise NotFound(msg) from exc
 
 
 def _conditional(request: Request, response: Response) -> Response:

@@ -7,13 +7,13 @@ from fastapi import Query, Request, Response
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from softman.dashboard.api.answers import OF_CONTENT, After, Limit, json_answer, listed, page_of
+from softman.dashboard.api.answers import OF_CONTENT, After, Limit, going_on, json_answer, listed, page_of
 from softman.dashboard.api.names import to_path, to_text
 from softman.dashboard.api.repositories import Named
 from softman.dashboard.api.routing import router
 from softman.dashboard.api.schemas import Change, Diff, Directory, Entry, Listing, Revision
 from softman.dashboard.depends import TheDesk, Who
-from softman.errors import NotFound
+from softman.errors import InvalidInput, NotFound
 
 _TAGS: list[str | Enum] = ["content"]
 
@@ -29,6 +29,18 @@ PathQuery = Annotated[
 ]
 
 
+def _place(path: str) -> bytes:
+    """The bytes of a path that somebody asks for.
+
+    Raises:
+        NotFound: nothing can be there.
+    """
+    try:
+        return to_path(path)
+    except InvalidInput as exc:
+        raise NotFound(str(exc)) from exc
+
+
 @router.get("/repositories/{name}/tree", tags=_TAGS, response_model=Directory, responses=OF_CONTENT)
 def list_directory(
     *,
@@ -42,8 +54,8 @@ def list_directory(
     revision: RevisionNumber = None,
 ) -> Response:
     """A directory, by name, as of the current or an earlier revision."""
-    start = b"" if after is None else to_path(f"/{after}")[1:]
-    found = desk.browse(who, name, to_path(path), after=start, limit=limit, revision=revision)
+    start = b"" if after is None else going_on(to_path, f"/{after}")[1:]
+    found = desk.browse(who, name, _place(path), after=start, limit=limit, revision=revision)
     return listed(
         request,
         Directory(
@@ -59,7 +71,7 @@ def list_directory(
 @router.get("/repositories/{name}/entry", tags=_TAGS, response_model=Entry, responses=OF_CONTENT)
 def show_entry(name: Named, who: Who, desk: TheDesk, path: PathQuery, revision: RevisionNumber = None) -> Response:
     """One file, directory or symbolic link."""
-    return json_answer(Entry.of(desk.entry(who, name, to_path(path), revision)))
+    return json_answer(Entry.of(desk.entry(who, name, _place(path), revision)))
 
 
 @router.get("/repositories/{name}/revisions", tags=_TAGS, response_model=Listing[Revision], responses=OF_CONTENT)
@@ -67,7 +79,10 @@ def list_revisions(
     *, request: Request, name: Named, who: Who, desk: TheDesk, after: After = None, limit: Limit = 20
 ) -> Response:
     """The revisions that can still be looked at, newest first."""
-    return listed(request, page_of(desk.revisions(who, name, after, limit), Revision.of))
+    return listed(
+        request,
+        page_of(going_on(lambda start: desk.revisions(who, name, start or None, limit), after or ""), Revision.of),
+    )
 
 
 @router.get("/repositories/{name}/diff", tags=_TAGS, response_model=Diff, responses=OF_CONTENT)
@@ -83,7 +98,7 @@ def show_diff(
     limit: Limit = 200,
 ) -> Response:
     """What changed from one revision to another, in the order of a walk."""
-    found = desk.diff(who, name, old, new, after=None if after is None else to_path(after), limit=limit)
+    found = desk.diff(who, name, old, new, after=None if after is None else going_on(to_path, after), limit=limit)
     return listed(
         request,
         Diff(

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from softman import __version__
 from softman.dashboard.problems import MEDIA_TYPE
 
-COOKIE: Final = "softman-session"
+COOKIE: Final = "__Host-softman-session"
 _TEXT: Final = """\
 A bucket becomes a CernVM-FS repository, by itself: this asks for repositories and tells how they stand.
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from softman import model
 from softman.dashboard import desk_views as views
@@ -14,6 +14,15 @@ from softman.services.authority import Action, Relation
 _T = TypeVar("_T")
 _MAX_QUOTA = 2**63 - 1
 
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 6.0 is 6."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Quota = Annotated[int, Field(ge=1, le=_MAX_QUOTA), BeforeValidator(_whole)]
+RevisionNumber = Annotated[int, Field(ge=1, le=2**63 - 1, examples=[6]), BeforeValidator(_whole)]
+_UNNAMED = 0
 UnixTime = Annotated[float, Field(description="Unix time, seconds", examples=[1795305600.0])]
 PathText = Annotated[
     str,
@@ -412,7 +421,7 @@ class RepositoryRequest(Body):
 class Rollback(Body):
     """Where to roll back to."""
 
-    revision: int = Field(ge=1, le=2**63 - 1, examples=[6])
+    revision: RevisionNumber
 
 
 class Resync(Body):
@@ -429,12 +438,14 @@ class Retire(Body):
 
 
 class QuotaChange(Body):
-    """New quotas; those that are not named stay."""
+    """New quotas, one at least; those that are not named stay."""
 
-    max_entries: int | None = Field(None, ge=1, le=_MAX_QUOTA)
-    max_bytes: int | None = Field(None, ge=1, le=_MAX_QUOTA)
-    max_object_bytes: int | None = Field(None, ge=1, le=_MAX_QUOTA)
-    max_archive_bytes: int | None = Field(None, ge=1, le=_MAX_QUOTA)
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    max_entries: Quota = _UNNAMED
+    max_bytes: Quota = _UNNAMED
+    max_object_bytes: Quota = _UNNAMED
+    max_archive_bytes: Quota = _UNNAMED
 
 
 def _quotas(quotas: model.Quotas) -> Quotas:

@@ -64,6 +64,7 @@ def test_these_commands_are_there() -> None:
         "lock",
         "log",
         "ls",
+        "openapi",
         "pending",
         "quotas",
         "reconcile",

@@ -46,7 +46,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 def app(office: Office, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     directory = tmp_path_factory.mktemp("dashboard")
     limits = {"reads_per_minute": 10**6, "changes_per_minute": 10**6, "logins_per_minute": 10**6}
-    settings = load_settings(dashboard={"url": URL, "state_dir": directory, **limits}, state_dir=directory)
+    own = {"url": URL, "state_dir": directory, "trusted_hosts": ("testserver",), **limits}
+    settings = load_settings(dashboard=own, state_dir=directory)
     return create_app(settings, office.desk, Provider(settings.dashboard.provider, FakeProvider().transport))
 
 
