@@ -57,6 +57,7 @@ from softman.services.material import KeyMaterial, MasterKind, Material, owned_p
 from softman.services.publisher import Publisher, TurnLimits
 from softman.services.retirement import Retirements
 from softman.services.rollback import Rollbacks
+from softman.services.roster import Roster
 from softman.services.rotation import Rotations, RotationTimes
 from softman.services.site import site_rules
 from softman.services.status import Status
@@ -278,6 +279,12 @@ def status(settings: Settings) -> Status:
 def registry(settings: Settings) -> Registry:
     """The registry as the dashboard may read it."""
     return _vault(settings, Role.DASHBOARD)[1]
+
+
+def roster(settings: Settings) -> Roster:
+    """All repositories, kept by a thread once it is started; with the role of the dashboard."""
+    _, registry = _vault(settings, Role.DASHBOARD)
+    return Roster(registry, lambda name: reader(settings, name))
 
 
 def audit_log(settings: Settings) -> AuditLog:

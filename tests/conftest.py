@@ -106,6 +106,7 @@ _STACKS = {
     "tests/integration/test_generated.py": "site",
     "tests/integration/test_keys.py": "site",
     "tests/integration/test_main_job.py": "site",
+    "tests/integration/test_metrics.py": "site",
     "tests/integration/test_notifications.py": "site",
     "tests/integration/test_outages.py": "site",
     "tests/integration/test_owner_quota.py": "site",

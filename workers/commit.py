@@ -12,6 +12,7 @@ from softman.tasks.catalogue import COMMIT, COMMIT_REVISION
 from softman.tasks.payloads import commit_answer_to_json, commit_request_from_json, refusal_to_json
 from workers.auditing import audited
 from workers.base import settings, task
+from workers.metering import metered_commit
 from workers.pool import WorkerApp
 
 _log = get_logger(__name__)
@@ -23,7 +24,8 @@ def commit(request: dict[str, Any]) -> dict[str, Any]:
     try:
         wish = commit_request_from_json(request)
         bind_context(repository=wish.repository, transaction=wish.transaction)
-        with audited("commit", wish.repository, transaction=wish.transaction, key=wish.key_id) as outcome:
+        more = {"transaction": wish.transaction, "key": wish.key_id}
+        with audited("commit", wish.repository, **more) as outcome, metered_commit(outcome):
             answer = wiring.stratum0(settings()).commit(wish)
             outcome.outcome, outcome.detail = "done" if answer.committed else "conflict", answer.reason
             outcome.more |= {"revision": answer.current.revision, "root_hash": answer.current.root_hash}

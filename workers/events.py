@@ -13,6 +13,7 @@ from softman.names import RepositoryName
 from softman.tasks.catalogue import EVENTS, PUBLISH_CHANGES
 from softman.tasks.client import TaskSender, bury
 from workers.base import settings
+from workers.metering import count_events
 from workers.pool import WorkerApp
 
 
@@ -31,6 +32,7 @@ class EventsApp(WorkerApp):
             settings=chosen.events,
             domain=chosen.domain,
             watch=watch.look,
+            count=count_events,
         )
 
 

@@ -28,6 +28,7 @@ from softman.tasks.catalogue import (
 from softman.tasks.client import CeleryCommitDoor
 from workers.answers import plan_to_json, turn_in_words, turn_to_json
 from workers.base import message_queue, sender, set_link, settings, task, worker_application
+from workers.metering import count_turn
 from workers.pool import WorkerApp
 
 CROWDED_SECONDS = 3.0
@@ -167,6 +168,7 @@ def _follow_up(repository: RepositoryName, turn: Turn) -> str | None:
     Returns:
         The id of the task that goes on with a part of the bucket.
     """
+    count_turn(turn, interactive=message_queue() == PUBLISHER)
     later = CROWDED_SECONDS if turn.crowded else 0.0
     if turn.connected:  # by what was queued before it was retired
         sender().send(DISCONNECT_BUCKET, str(repository))

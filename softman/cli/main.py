@@ -59,6 +59,7 @@ COMMANDS = {
     "config": "softman.cli.configuring:config",
     "reconcile": "softman.cli.upkeep:reconcile",
     "resign": "softman.cli.upkeep:resign",
+    "exporter": "softman.cli.exporting:exporter",
     "doctor": "softman.cli.doctoring:doctor",
     "openapi": "softman.cli.describing:openapi",
     "broker": "softman.cli.broker:broker",

@@ -118,6 +118,7 @@ class EventConsumer:
         settings: how long and how much to fold.
         domain: of the repositories.
         watch: called every now and then, between messages; must not raise.
+        count: told of each batch: ``folded`` and ``malformed`` messages, ``strangers`` among buckets, ``tasks`` sent.
     """
 
     def __init__(
@@ -129,7 +130,9 @@ class EventConsumer:
         settings: EventSettings,
         domain: str,
         watch: Callable[[], None] = lambda: None,
+        count: Callable[..., None] = lambda **_: None,
     ) -> None:
+        self._count = count
         self._watch = watch
         self._connect = connect
         self._dispatcher = dispatcher
@@ -255,6 +258,8 @@ class EventConsumer:
             _log.warning(
                 "events of buckets that are no repository", buckets=len(folder.strangers), first=bucket, reason=reason
             )
+        bad = len(batch.malformed)
+        self._count(folded=batch.count - bad, malformed=bad, strangers=len(folder.strangers), tasks=tasks)
         _log.info(
             "events folded",
             events=batch.count,
@@ -262,7 +267,7 @@ class EventConsumer:
             keys=sum(len(keys) for keys in changes.values()),
             tasks=tasks,
             outside=folder.outside,
-            malformed=len(batch.malformed),
+            malformed=bad,
         )
 
     def _new_batch(self) -> _Batch:

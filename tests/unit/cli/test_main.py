@@ -58,6 +58,7 @@ def test_these_commands_are_there() -> None:
         "doctor",
         "down",
         "env",
+        "exporter",
         "gc",
         "get",
         "key",
