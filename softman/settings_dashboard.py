@@ -101,7 +101,7 @@ class DashboardSettings(Section):
     """Of each person; of each address as long as nobody is logged in."""
     changes_per_minute: int = Field(default=60, ge=1)
     """So many wishes one person may send."""
-    logins_per_minute: int = Field(default=30, ge=1)
+    logins_per_minute: int = Field(default=120, ge=1)
     """Of each address; also tokens that were refused."""
 
     @field_validator("url")

@@ -1,12 +1,16 @@
-"""What endpoints ask for: who is there, and the parts of the application."""
+"""What endpoints ask for: who is there, and the parts of the application.
+
+What may wait for disk or network takes a thread, nothing else does: a thread costs more than most of it.
+"""
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 
 from softman.dashboard.auth.claims import principal
-from softman.dashboard.auth.sessions import Session, current_session
+from softman.dashboard.auth.sessions import Session, session_of
 from softman.dashboard.desk import Desk
 from softman.dashboard.problems import Problem, Unauthenticated
 from softman.dashboard.rates import Rate, Rates, caller
@@ -19,10 +23,10 @@ from softman.settings import Settings
 if TYPE_CHECKING:
     from softman.dashboard.auth.login import Door
 
-CurrentSession = Annotated[Session | None, Depends(current_session)]
+CurrentSession = Annotated[Session | None, Depends(session_of)]
 
 
-def optional_principal(request: Request, session: CurrentSession) -> Principal | None:
+async def optional_principal(request: Request, session: CurrentSession) -> Principal | None:
     """Who asks; None when nobody is logged in.
 
     With an ``Authorization`` header the cookie does not count: only so is a token a protection against forged requests.
@@ -38,7 +42,7 @@ def optional_principal(request: Request, session: CurrentSession) -> Principal |
     rates: Rates = request.app.state.rates
     rates.check(Rate.LOGIN, caller(request))
     try:
-        return _bearer(request, sent)
+        return await run_in_threadpool(_bearer, request, sent)
     except Unauthenticated:
         rates.hit(Rate.LOGIN, caller(request))
         raise
@@ -57,7 +61,7 @@ def _bearer(request: Request, sent: str) -> Principal:
         raise Problem(HTTPStatus.FORBIDDEN, "unusable-name", str(exc)) from exc
 
 
-def current_principal(who: Annotated[Principal | None, Depends(optional_principal)]) -> Principal:
+async def current_principal(who: Annotated[Principal | None, Depends(optional_principal)]) -> Principal:
     """Who asks.
 
     Raises:
@@ -72,7 +76,7 @@ Who = Annotated[Principal, Depends(current_principal)]
 MaybeWho = Annotated[Principal | None, Depends(optional_principal)]
 
 
-def rate_limited(request: Request, who: MaybeWho) -> None:
+async def rate_limited(request: Request, who: MaybeWho) -> None:
     """Count the request as one of this person, or of this address; a dependency of routers.
 
     Raises:

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from softman.dashboard.auth.sessions import Session, current_session
+from softman.dashboard.auth.sessions import Session, session_of
 from softman.dashboard.problems import Problem, answer
 from softman.log import bind_context, clear_context, get_logger
 from softman.settings_dashboard import DashboardSettings
@@ -70,6 +70,7 @@ def security_headers(settings: DashboardSettings, policy: str) -> dict[str, str]
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": ", ".join(f"{name}=()" for name in _PERMISSIONS),
+        "Cache-Control": "no-store",
     }
     if settings.secure:
         headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
@@ -179,7 +180,7 @@ class BodyLimit:
         )
 
 
-async def check_csrf(request: Request, session: Annotated[Session | None, Depends(current_session)]) -> None:
+async def check_csrf(request: Request, session: Annotated[Session | None, Depends(session_of)]) -> None:
     """Refuse a change that another site made the browser ask for.
 
     A request that is authenticated by a token needs nothing: no browser adds one by itself. One with the cookie of a

@@ -144,6 +144,7 @@ def _pages(site: Site) -> dict[str, str]:
         "DASHBOARD__PROVIDER__ISSUER": site.dashboard.issuer,
         "DASHBOARD__PROVIDER__CLIENT_SECRET": site.dashboard.client_secret,
         "DASHBOARD__PROVIDER__AUDIENCES": '["softman"]',
+        "DASHBOARD__LOGINS_PER_MINUTE": "10000",  # tests log in from one address, all of them
     }
 
 

@@ -40,7 +40,7 @@ def demo(session: Session, keep: bool, install: bool) -> None:
         finished = False
         try:
             stack = _start(narrator, directory)
-            story.start_workers(stack, narrator, flower=keep)
+            story.start_workers(stack, narrator, pages=keep)
             story.tell(story.Story(stack, narrator))
             _look_next(narrator, stack, keep=keep)
             finished = True
@@ -68,7 +68,9 @@ def _look_next(narrator: Narrator, stack: Stack, *, keep: bool) -> None:
         narrator.say(f"{softman} up             an empty stack to play with")
         narrator.say(f"{softman} --help         all commands; docs/ has the rest")
         return
-    flower = stack.flower
+    flower, dashboard = stack.flower, stack.dashboard
+    if dashboard is not None:
+        narrator.say(f"dashboard {dashboard.url}  (log in as {story.USER} or admin; no password)")
     if flower is not None:
         narrator.say(f"Flower    {flower.url}  (user softman, password {flower.password})")
     narrator.say(f"logs      {stack.directory / 'log'}")

@@ -51,15 +51,15 @@ class Story:
         self.bucket = UserBucket(access, self.name.bucket)
 
 
-def start_workers(stack: Stack, narrator: Narrator, *, flower: bool) -> None:
-    """Start our own processes (and Flower, if wanted), while a canary wakes the object store's notifications."""
+def start_workers(stack: Stack, narrator: Narrator, *, pages: bool) -> None:
+    """Start our own processes (pages: Flower and dashboard, too) while a canary wakes the notifications."""
     narrator.chapter("Our workers, and a canary")
     narrator.say("An object is sent ahead: the object store notices a new topic only now and then, so the")
     narrator.say("first notification of a fresh site takes up to 30 s. Later ones take a tenth of a second.")
     with Canary(stack) as canary:
         canary.send()
         started = time.monotonic()
-        stack.start_workers(flower=flower)
+        stack.start_workers(flower=pages, dashboard=pages)
         took = time.monotonic() - started
         narrator.report(
             "workers", f"stratum 0, commit, connector, publisher, events and beat run: {took:.1f} s", seconds=took

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from softman.dashboard.auth.claims import principal
 from softman.dashboard.auth.logins import Login, Logins
 from softman.dashboard.auth.provider import Provider
-from softman.dashboard.auth.sessions import Session, Sessions, cookie_name, current_session, session_id, set_cookie
+from softman.dashboard.auth.sessions import Session, Sessions, cookie_name, session_id, session_of, set_cookie
 from softman.dashboard.auth.tokens import TokenVerifier
 from softman.dashboard.problems import Problem, Unauthenticated
 from softman.dashboard.rates import Rate, Rates, address, caller
@@ -179,7 +179,7 @@ def callback(request: Request, door: TheDoor, answer: Annotated[Answer, Query()]
 
 
 @router.post("/logout")
-def logout(request: Request, door: TheDoor, session: Annotated[Session | None, Depends(current_session)]) -> Response:
+def logout(request: Request, door: TheDoor, session: Annotated[Session | None, Depends(session_of)]) -> Response:
     """End the session, here and at the identity provider."""
     if session is None:
         return _redirect("/")

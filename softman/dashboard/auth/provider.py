@@ -103,13 +103,11 @@ class Provider:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        authorities = None if settings.ca_file is None else str(settings.ca_file)
         self._client = httpx2.Client(
-            verify=ssl.create_default_context(cafile=authorities),
             timeout=settings.timeout,
             trust_env=False,
             follow_redirects=False,
-            transport=transport,
+            transport=transport or httpx2.HTTPTransport(verify=_verified(settings)),
         )
         self._metadata = _Kept(self._discover, settings.cache_seconds, clock)
         self._keys = _Kept(self._fetch_keys, settings.cache_seconds, clock)
@@ -211,6 +209,10 @@ class Provider:
             msg = f"the identity provider does not answer: {reason}"
             raise ServiceUnavailable(msg) from exc
         return _json_object(status, body)
+
+
+def _verified(settings: ProviderSettings) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=None if settings.ca_file is None else str(settings.ca_file))
 
 
 def _json_object(status: int, body: bytes) -> dict[str, Any]:

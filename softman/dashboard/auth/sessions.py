@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from softman.dashboard.store import DashboardStore
 from softman.identity import Principal
@@ -134,9 +135,17 @@ def session_id(request: Request) -> str:
 
 
 def current_session(request: Request) -> Session | None:
-    """The session of the request's cookie; a dependency."""
-    sessions: Sessions = request.app.state.sessions
-    return sessions.find(session_id(request))
+    """The session of the request's cookie, looked for once."""
+    if not hasattr(request.state, "session"):
+        sessions: Sessions = request.app.state.sessions
+        request.state.session = sessions.find(session_id(request))
+    found: Session | None = request.state.session
+    return found
+
+
+async def session_of(request: Request) -> Session | None:
+    """The same as a dependency; without a cookie it takes no thread."""
+    return await run_in_threadpool(current_session, request) if session_id(request) else None
 
 
 def _to_json(session: Session) -> str:

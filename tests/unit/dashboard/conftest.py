@@ -29,6 +29,7 @@ def settings(tmp_path: Path) -> Settings:
         "url": "https://softman.example.org",
         "state_dir": tmp_path / "dashboard",
         "provider": provider,
+        "logins_per_minute": 30,
         "claims": {"aliases": ("subject-of-dora=dora-the-second",)},
     }
     return load_settings(dashboard=dashboard, state_dir=tmp_path)

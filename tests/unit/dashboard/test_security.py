@@ -44,6 +44,11 @@ def test_every_answer_is_protected(client: TestClient, path: str) -> None:
     assert "server" not in headers
 
 
+def test_answers_are_not_kept_unless_they_say_so(client: TestClient) -> None:
+    assert client.get("/healthz").headers["cache-control"] == "no-store"
+    assert client.get("/static/app.css", params={"v": "1"}).headers["cache-control"].startswith("public")
+
+
 def test_only_tls_promises_tls(settings: Settings) -> None:
     own = settings.dashboard.model_dump() | {"url": "http://127.0.0.1:8080"}
     client = TestClient(create_app(load_settings(dashboard=own)), base_url="http://127.0.0.1:8080")
