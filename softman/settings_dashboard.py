@@ -103,6 +103,12 @@ class DashboardSettings(Section):
     """So many wishes one person may send."""
     logins_per_minute: int = Field(default=120, ge=1)
     """Of each address; also tokens that were refused."""
+    uploads_per_minute: int = Field(default=1200, ge=1)
+    """Questions of each person about uploads in the browser: one for fifty small files or one part of a large one."""
+    credentials_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Where users get keys for the object store; the tab "Upload" leads there."""
+    credentials_text: str = ""
+    """What to say of that, in place of the usual words."""
 
     @field_validator("url")
     @classmethod

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from softman.dashboard import api, live, pages, problems, security
+from softman.dashboard import api, live, pages, problems, security, upload, use
 from softman.dashboard.auth import login
 from softman.dashboard.auth.login import Door
 from softman.dashboard.auth.logins import Logins
@@ -47,13 +48,23 @@ def create_app(settings: Settings, desk: Desk | None = None, provider: Provider 
     app.state.rates = Rates(own)
     app.state.door = Door(settings, provider or Provider(own.provider), app.state.sessions, Logins(store))
     problems.install(app)
-    security.install(app, own)
+    security.install(app, own, upload_to=_object_store(settings))
     app.add_api_route("/healthz", health, include_in_schema=False)
     app.include_router(login.router)
     api.install(app)
     app.include_router(live.router)
     pages.install(app)
+    app.include_router(upload.router)
+    app.include_router(use.router)
     return app
+
+
+def _object_store(settings: Settings) -> tuple[str, ...]:
+    """The origins that scripts send files to."""
+    if not settings.uploads.enabled:
+        return ()
+    parts = urlsplit(settings.s3.public_endpoint or settings.s3.endpoint)
+    return (f"{parts.scheme}://{parts.netloc}",)
 
 
 @asynccontextmanager

@@ -7,7 +7,8 @@ part of softman is away, answers hold what is known, how old it is, and what is 
 from softman.dashboard.desk_admin import AdminDesk
 from softman.dashboard.desk_changing import ChangingDesk
 from softman.dashboard.desk_reading import ReadingDesk
+from softman.dashboard.desk_uploading import UploadingDesk
 
 
-class Desk(ReadingDesk, ChangingDesk, AdminDesk):
+class Desk(ReadingDesk, ChangingDesk, UploadingDesk, AdminDesk):
     """Every question and every wish; the person comes first in each."""

@@ -18,6 +18,7 @@ from softman.services.browsing import Browser
 from softman.services.deadletters import DeadLetterOffice
 from softman.services.roster import Known, Roster
 from softman.services.status import Status
+from softman.services.uploads import Uploads
 
 
 class Wishes(Protocol):
@@ -58,6 +59,8 @@ class Services:
     wishes: Wishes
     operations: Operations
     dead_letters: DeadLetterOffice
+    uploads: Uploads | None = None
+    """Files from browsers; None where that is switched off."""
     checks: Mapping[Part, Callable[[], str]] = field(default_factory=dict)
     """Whether a part answers: gives a word on it, or raises."""
     clock: Callable[[], float] = time.time

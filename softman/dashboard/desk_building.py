@@ -17,6 +17,7 @@ from softman.services.roster import Roster
 from softman.settings import Settings
 from softman.tasks.deadletters import BrokerDeadLetters
 from softman.tasks.operations import BrokerOperations
+from softman.wiring_uploads import uploads
 from softman.wiring_views import Views, views
 
 _SECONDS = 2.0
@@ -34,6 +35,7 @@ def build_desk(settings: Settings, outbox: Outbox) -> Desk:
     roster = Roster(seen.registry, seen.open_reader)
     app = impatient_app(settings)
     operations = BrokerOperations(app)
+    browser = Browser(seen.open_reader)
     return Desk(
         Services(
             domain=settings.domain,
@@ -44,11 +46,12 @@ def build_desk(settings: Settings, outbox: Outbox) -> Desk:
             pending=seen.pending,
             states=seen.states,
             status=seen.status,
-            browser=Browser(seen.open_reader),
+            browser=browser,
             public_keys=seen.public_keys,
             wishes=BrokerWishes(app, outbox),
             operations=operations,
             dead_letters=DeadLetterOffice(BrokerDeadLetters(app)),
+            uploads=uploads(settings, browser.published) if settings.uploads.enabled else None,
             checks=_checks(settings, roster, operations, seen),
             clock=time.time,
         )

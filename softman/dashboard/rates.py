@@ -23,6 +23,7 @@ class Rate(StrEnum):
     READ = "read"
     CHANGE = "change"
     LOGIN = "login"
+    UPLOAD = "upload"
 
 
 class Rates:
@@ -38,6 +39,7 @@ class Rates:
             Rate.READ: RateLimitItemPerMinute(settings.reads_per_minute),
             Rate.CHANGE: RateLimitItemPerMinute(settings.changes_per_minute),
             Rate.LOGIN: RateLimitItemPerMinute(settings.logins_per_minute),
+            Rate.UPLOAD: RateLimitItemPerMinute(settings.uploads_per_minute),
         }
 
     def hit(self, rate: Rate, who: str) -> None:

@@ -256,6 +256,12 @@ class Browser:
         return Changes(old, new, tuple(changes[:limit]), changes[limit - 1].path if len(changes) > limit else None)
 
     @contextmanager
+    def published(self, name: RepositoryName) -> Iterator[Snapshot]:
+        """What is published now, to be looked at."""
+        with cvmfs_errors(f"read {name}"), self._snapshot(name, None) as snapshot:
+            yield snapshot
+
+    @contextmanager
     def _snapshot(self, name: RepositoryName, revision: int | None) -> Iterator[Snapshot]:
         manifest = self.head(name)
         if revision is not None and revision != manifest.revision:

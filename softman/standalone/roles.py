@@ -148,6 +148,22 @@ def _pages(site: Site) -> dict[str, str]:
     }
 
 
+def _uploads(site: Site) -> dict[str, str]:
+    """Who may upload from where, for the connector that lets them in."""
+    return {} if site.dashboard is None else {"UPLOADS__ENABLED": "true", "DASHBOARD__URL": site.dashboard.url}
+
+
+def _uploader(site: Site) -> dict[str, str]:
+    """The dashboard's own user of the object store."""
+    keys = site.s3_credentials("uploader")
+    return {
+        **_uploads(site),
+        "S3__ENDPOINT": site.s3_endpoint,
+        "UPLOADS__CREDENTIAL__ACCESS_KEY": keys.access_key,
+        "UPLOADS__CREDENTIAL__SECRET_KEY": keys.secret_key,
+    }
+
+
 _STRATUM0, _PUBLISHER = _vault("stratum0"), _vault("publisher")
 _DASHBOARD, _ADMIN = _vault("dashboard"), _vault("admin")
 _READER, _CONNECTOR = _s3("reader"), _s3("connector")
@@ -156,13 +172,25 @@ _SOURCES: dict[str, tuple[Callable[[Site], dict[str, str]], ...]] = {
     "stratum0": (_common, _STORING, _STRATUM0),
     "commit": (_common, _STORING, _STRATUM0),
     "publisher": (_common, _STAGING, _PUBLISHER, _READER),
-    "connector": (_common, _CONNECTOR, _push),
+    "connector": (_common, _CONNECTOR, _push, _uploads),
     "events": (_common,),
     "beat": (_common,),
     "client": (_common,),
     "flower": (_common,),
-    "dashboard": (_common, _pages, _DASHBOARD),
-    "admin": (_common, _STORING, _STAGING, _STRATUM0, _PUBLISHER, _DASHBOARD, _ADMIN, _READER, _CONNECTOR, _push),
+    "dashboard": (_common, _pages, _DASHBOARD, _uploader),
+    "admin": (
+        _common,
+        _STORING,
+        _STAGING,
+        _STRATUM0,
+        _PUBLISHER,
+        _DASHBOARD,
+        _ADMIN,
+        _READER,
+        _CONNECTOR,
+        _push,
+        _uploader,
+    ),
 }
 ROLES = tuple(_SOURCES)
 

@@ -19,6 +19,7 @@ SECRETS = {
     "publisher-secret-id": {"publisher", "admin"},
     "dashboard-secret-id": {"dashboard", "admin"},
     "admin-secret-id": {"admin"},
+    "uploader-secret": {"dashboard", "admin"},
     "push-secret": {"connector", "admin"},
     "provider-secret": {"dashboard"},
     **{f"{role}-{server}-secret": {role} for role in roles.ROLES for server in ("amqp", "redis")},
