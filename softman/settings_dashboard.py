@@ -41,7 +41,7 @@ class ProviderSettings(Section):
     cache_seconds: float = Field(default=3600.0, gt=0)
     """How long its discovery document and its keys are used without asking again."""
     user_info: bool = True
-    """Ask the user-info endpoint at login for claims that the ID token does not have."""
+    """Ask the user-info endpoint for claims that an ID token lacks, and for those of API tokens without a user name."""
 
 
 class ClaimSettings(Section):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
-from softman.dashboard.auth.claims import principal
 from softman.dashboard.auth.sessions import Session, session_of
 from softman.dashboard.desk import Desk
 from softman.dashboard.problems import Problem, Unauthenticated
@@ -54,9 +53,8 @@ def _bearer(request: Request, sent: str) -> Principal:
         msg = "the header Authorization has to be: Bearer <token>"
         raise Unauthenticated(msg, error="invalid_request")
     door: Door = request.app.state.door
-    claims = door.verifier.access_token(token.strip())
     try:
-        return principal(claims, door.own.claims, door.settings.domain, via="token")
+        return door.bearer(token.strip())
     except InvalidInput as exc:
         raise Problem(HTTPStatus.FORBIDDEN, "unusable-name", str(exc)) from exc
 

@@ -28,7 +28,7 @@ class FakeProvider:
     Attributes:
         keys: those it publishes; the last one signs.
         claims: of the next ID token, beside the usual ones.
-        info: what the user-info endpoint says.
+        info: what the user-info endpoint says; None to refuse the token.
         away: answer nothing.
         attempts: how often it was asked, answered or not.
         asked: the paths that it answered.
@@ -37,7 +37,7 @@ class FakeProvider:
     def __init__(self) -> None:
         self.keys: list[RSAKey | ECKey] = [rsa_key("first")]
         self.claims: dict[str, Any] = {"sub": "subject-of-alice", "preferred_username": "alice"}
-        self.info: dict[str, Any] = {}
+        self.info: dict[str, Any] | None = {}
         self.metadata: dict[str, Any] = {}
         self.away = False
         self.attempts = 0
@@ -80,7 +80,7 @@ class FakeProvider:
             case "/token":
                 return self._tokens(request)
             case "/userinfo":
-                return httpx2.Response(200, json=self.info)
+                return httpx2.Response(401 if self.info is None else 200, json=self.info or {"error": "invalid_token"})
         return httpx2.Response(404)
 
     def _metadata(self) -> dict[str, Any]:

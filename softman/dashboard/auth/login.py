@@ -2,18 +2,19 @@
 
 import secrets
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
-from softman.dashboard.auth.claims import principal
+from softman.dashboard.auth.claims import claim, principal
 from softman.dashboard.auth.logins import Login, Logins
 from softman.dashboard.auth.provider import Provider
 from softman.dashboard.auth.sessions import Session, Sessions, cookie_name, session_id, session_of, set_cookie
 from softman.dashboard.auth.tokens import TokenVerifier
+from softman.dashboard.auth.user_info import UserInfo
 from softman.dashboard.problems import Problem, Unauthenticated
 from softman.dashboard.rates import Rate, Rates, address, caller
 from softman.dashboard.security import local_path
@@ -49,6 +50,7 @@ class Door:
         self.sessions = sessions
         self.logins = logins
         self.verifier = TokenVerifier(self.own.provider, provider)
+        self.user_info = UserInfo(provider)
 
     @property
     def callback(self) -> str:
@@ -104,17 +106,25 @@ class Door:
         claims = self.verifier.id_token(id_token, login.nonce)
         access_token = tokens.get("access_token")
         if self.own.provider.user_info and isinstance(access_token, str):
-            claims = self._completed(claims, access_token)
+            claims = self.user_info.complete(claims, access_token)
         try:
             return principal(claims, self.own.claims, self.settings.domain), id_token
         except InvalidInput as exc:
             msg = f"{exc} (your subject at the identity provider is {claims['sub'][:_LONGEST_SUBJECT]!r})"
             raise InvalidInput(msg) from exc
 
-    def _completed(self, claims: dict[str, Any], access_token: str) -> dict[str, Any]:
-        """With those that only the user-info endpoint has; what is signed wins."""
-        more = self.provider.user_info(access_token)
-        return {**more, **claims} if more.get("sub") == claims["sub"] else claims
+    def bearer(self, access_token: str) -> Principal:
+        """Who sends an API token. One without a user name, as IAM makes them, is completed by the user-info endpoint.
+
+        Raises:
+            Unauthenticated: the token is refused.
+            InvalidInput: nothing can be called as the person is called.
+            ServiceUnavailable: the provider has to be asked and does not answer.
+        """
+        claims = self.verifier.access_token(access_token)
+        if self.own.provider.user_info and claim(claims, self.own.claims.user) is None:
+            claims = self.user_info.complete(claims, access_token)
+        return principal(claims, self.own.claims, self.settings.domain, via="token")
 
 
 def door(request: Request) -> Door:

@@ -73,6 +73,13 @@ def test_user_info_of_somebody_else_counts_for_nothing(client: TestClient, provi
     assert not client.get("/api/v1/me").json()["admin"]
 
 
+def test_a_refusing_user_info_endpoint_keeps_nobody_out(client: TestClient, provider: FakeProvider) -> None:
+    """Where access tokens are for other resources; the ID token says enough."""
+    provider.info = None
+    _log_in(client, provider)
+    assert client.get("/api/v1/me").json()["user"] == "alice"
+
+
 def test_a_code_logs_in_once(client: TestClient, provider: FakeProvider) -> None:
     back = provider.authorize(_begin(client))
     client.get("/login/callback", params=back)

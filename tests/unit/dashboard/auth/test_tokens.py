@@ -151,6 +151,26 @@ def test_elliptic_curves_are_accepted(client: TestClient, provider: FakeProvider
     assert _ask(client, provider.token(AUDIENCE))[0] == 200
 
 
+def test_a_token_without_a_user_name_is_completed_once(client: TestClient, provider: FakeProvider) -> None:
+    """As those of the WLCG profile, which have groups and no name."""
+    provider.info = {"sub": "subject-of-alice", "preferred_username": "alice", "groups": ["softman-admins"]}
+    token = provider.token({**AUDIENCE, "preferred_username": None, "wlcg.groups": ["/physics"], "groups": []})
+    headers = {"Authorization": f"Bearer {token}"}
+    me = [client.get("/api/v1/me", headers=headers).json() for _ in range(3)]
+    assert [(one["user"], one["groups"], one["admin"]) for one in me] == [("alice", ["physics"], False)] * 3
+    assert provider.asked.count("/userinfo") == 1
+
+
+def test_the_name_of_somebody_else_completes_nothing(client: TestClient, provider: FakeProvider) -> None:
+    provider.info = {"sub": "subject-of-root", "preferred_username": "root"}
+    assert _ask(client, provider.token({**AUDIENCE, "preferred_username": None}))[0] == 403
+
+
+def test_a_token_with_a_name_asks_nobody(client: TestClient, provider: FakeProvider) -> None:
+    assert _ask(client, provider.token(AUDIENCE))[0] == 200
+    assert "/userinfo" not in provider.asked
+
+
 def test_too_many_refused_tokens_of_an_address_are_refused_unseen(client: TestClient) -> None:
     answers = [_ask(client, "a.b.c")[0] for _ in range(31)]
     assert answers == [401] * 30 + [429]
