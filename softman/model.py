@@ -402,6 +402,9 @@ class CommitRequest:
     """The directory outside of which nothing changes; empty for the whole repository."""
     repairs: tuple[str, ...] = ()
     """Paths of files whose objects are staged again because what is stored of them is damaged."""
+    tag: str = ""
+    """What to call the revision, besides ``trunk``; empty for nothing."""
+    tag_description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

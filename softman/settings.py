@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from softman.errors import InvalidInput
 from softman.settings_dashboard import DashboardSettings
+from softman.settings_gateway import GatewaySettings
 from softman.settings_operations import MetricsSettings
 from softman.settings_section import Section as _Section
 from softman.transport import addresses, plain_text_host, weakens_tls
@@ -289,6 +290,7 @@ class Settings(BaseSettings):
     cvmfs: CvmfsSettings = CvmfsSettings()
     metrics: MetricsSettings = MetricsSettings()
     dashboard: DashboardSettings = DashboardSettings()
+    gateway: GatewaySettings = GatewaySettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
 
     @property

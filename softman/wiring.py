@@ -420,3 +420,13 @@ def _staging(settings: Settings, name: RepositoryName) -> Staging:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def now() -> datetime:
+    """The present time."""
+    return _now()
+
+
+def vault(settings: Settings, role: Role) -> tuple[KeyVault, Registry]:
+    """Keys and registry with the rights of a role."""
+    return _vault(settings, role)

@@ -8,7 +8,6 @@ answer is one JSON object on standard output.
 
 import json
 import os
-import resource
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -18,17 +17,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from softman.cvmfs.base_catalogs import BaseCatalogs
+from softman.cvmfs.confinement import DONE, FAILED, REJECTED, asking, limit
 from softman.cvmfs.errors import CandidateRejected, CvmfsError, FormatError, TooLarge
 from softman.cvmfs.format.catalog import NestedCatalog
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm
 from softman.cvmfs.format.objects import inflate
 from softman.cvmfs.inspection import Findings, Inspection, Terms
-
-ACCEPTED = 0
-REJECTED = 3
-"""Exit code when the candidate breaks a rule; the answer is ``{"rejected": reason}``."""
-FAILED = 4
-"""Exit code when the machine could not do it; the answer is ``{"failed": reason}``."""
 
 _PIECE = 256 * 1024
 _WAL_FORMAT = b"\x02"
@@ -172,35 +166,19 @@ def _terms(request: Request) -> Terms:
     )
 
 
-def _asking(descriptor: int, work: Path) -> Supply:
-    """Ask the process that started this one: a line with origin and hash out, a line with a file's name in."""
-
-    def supply(origin: Origin, content_hash: str) -> Path:
-        os.write(descriptor, f"{origin.value} {content_hash}\n".encode())
-        name = sys.stdin.readline().strip()
-        if not name:
-            raise OSError("the process that started the inspection is gone")
-        return work / name
-
-    return supply
-
-
-def _limit(request: Request) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (request.memory_bytes, request.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (request.cpu_seconds, request.cpu_seconds + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (request.file_bytes, request.file_bytes))
+def _supply(ask: Callable[[str], Path]) -> Supply:
+    return lambda origin, content_hash: ask(f"{origin.value} {content_hash}")
 
 
 def main(arguments: list[str]) -> int:
     """Inspect what the first argument asks for (see ``Request``), asking for catalogs through the second."""
     request = Request(**json.loads(arguments[0]))
-    _limit(request)
+    limit(request.memory_bytes, request.cpu_seconds, request.file_bytes)
     answer: dict[str, object]
     try:
-        size, findings = inspect(request, _asking(int(arguments[1]), Path(request.work)))
+        size, findings = inspect(request, _supply(asking(int(arguments[1]), Path(request.work))))
         answer = {"root_size": size, **asdict(findings)}
-        code = ACCEPTED
+        code = DONE
     except CandidateRejected as exc:
         answer, code = {"rejected": str(exc)}, REJECTED
     except MemoryError:

@@ -1,22 +1,15 @@
-"""Has a candidate inspected by a short-lived process (``candidate``), and understands how that process ends."""
+"""Has a candidate inspected by a short-lived process (``candidate``), and gives it what it asks for."""
 
-import io
-import json
 import os
-import select
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-from softman.cvmfs.candidate import ACCEPTED, FAILED, REJECTED, Origin, Request
-from softman.cvmfs.errors import CandidateRejected, CvmfsError, FormatError, ObjectMissing, StoreUnavailable
+from softman.cvmfs.candidate import Origin, Request
+from softman.cvmfs.confined import ask_confined
+from softman.cvmfs.errors import CandidateRejected, FormatError, ObjectMissing
 from softman.cvmfs.fetch import ObjectFetcher
 from softman.cvmfs.format.hashes import ContentHash, HashAlgorithm, Hasher, ObjectKind
 from softman.cvmfs.format.manifest import Manifest
@@ -24,15 +17,8 @@ from softman.cvmfs.format.objects import PIECE_SIZE, compressed_bound
 from softman.cvmfs.staging import staged_name
 from softman.cvmfs.store.base import StagedStore
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
-# Neither site packages nor the caller's environment: a faster start, and nothing to find for whoever breaks SQLite.
-_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from softman.cvmfs.candidate import main; "
-_START += "sys.exit(main(sys.argv[1:]))"
 _GIB = 1024**3
 _KINDS = {kind.value: kind for kind in (ObjectKind.CHUNK, ObjectKind.CATALOG)}
-_MAX_QUESTION = 200
-_MAX_ANSWER = 256 * 1024 * 1024
-_SIGNALS_OF_THE_MACHINE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,59 +160,15 @@ def run_inspection(request: Request, supply: Callable[[Origin, ContentHash], Pat
         CandidateRejected: the candidate breaks a rule, or the process broke on it.
         StoreUnavailable: the machine could not do it now. Errors of ``supply`` pass through.
     """
-    work = Path(request.work)
-    answer, errors = work / "answer.json", work / "errors.txt"
-    questions, theirs = os.pipe()
-    with open(questions, "rb", buffering=0) as asked, answer.open("wb") as out, errors.open("wb") as err:  # noqa: PTH123 - a descriptor
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_ROOT, request.to_json(), str(theirs)],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-                env={"SQLITE_TMPDIR": request.work},
-                cwd=request.work,
-                pass_fds=(theirs,),
-            )
-        except OSError as exc:
-            raise StoreUnavailable(f"the inspection of the candidate cannot be started: {exc.strerror}") from exc
-        finally:
-            os.close(theirs)
-        code = _serve(process, asked, supply, timeout)
-    if code in {ACCEPTED, REJECTED, FAILED} and answer.stat().st_size <= _MAX_ANSWER:
-        return _report(json.loads(answer.read_bytes()))
-    raise _broken(code, errors.read_text(errors="backslashreplace")[-400:])
-
-
-def _serve(
-    process: subprocess.Popen[bytes],
-    asked: io.FileIO,
-    supply: Callable[[Origin, ContentHash], Path],
-    timeout: float,
-) -> int:
-    """Answer the process's questions until it ends, and end it when it does not; the exit code."""
-    deadline = time.monotonic() + timeout
-    assert process.stdin is not None  # noqa: S101 - it is a pipe
-    try:
-        while True:
-            ready, _, _ = select.select([asked], [], [], max(0, deadline - time.monotonic()))
-            if not ready:
-                raise StoreUnavailable(f"the inspection of the candidate took more than {timeout:g} s")
-            question = asked.read(_MAX_QUESTION)
-            if not question:
-                return process.wait(max(1, deadline - time.monotonic()))
-            answer = supply(*_parse(question)).name
-            with suppress(BrokenPipeError):  # it is ending
-                process.stdin.write(answer.encode() + b"\n")
-                process.stdin.flush()
-    except subprocess.TimeoutExpired as exc:
-        raise StoreUnavailable(f"the inspection of the candidate took more than {timeout:g} s") from exc
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        with suppress(BrokenPipeError):
-            process.stdin.close()
+    answer = ask_confined(
+        "softman.cvmfs.candidate",
+        request.to_json(),
+        Path(request.work),
+        lambda question: supply(*_parse(question)),
+        timeout=timeout,
+        what="the inspection of the candidate",
+    )
+    return Report(answer["root_size"], answer["entries"], answer["bytes"], tuple(_objects(answer["objects"])))
 
 
 def _parse(question: bytes) -> tuple[Origin, ContentHash]:
@@ -238,25 +180,7 @@ def _parse(question: bytes) -> tuple[Origin, ContentHash]:
         raise CandidateRejected(f"the inspection of the candidate asks for {question[:80]!r}") from exc
 
 
-def _report(answer: dict[str, Any]) -> Report:
-    if "rejected" in answer:
-        raise CandidateRejected(str(answer["rejected"]))
-    if "failed" in answer:
-        raise StoreUnavailable(f"the candidate could not be inspected: {answer['failed']}")
-    return Report(answer["root_size"], answer["entries"], answer["bytes"], tuple(_objects(answer["objects"])))
-
-
 def _objects(names: Iterable[str]) -> Iterable[tuple[ContentHash, ObjectKind]]:
     for name in names:
         kind = _KINDS.get(name[-1:], ObjectKind.FILE)
         yield ContentHash.parse(name.removesuffix(kind.value)), kind
-
-
-def _broken(code: int, errors: str) -> CvmfsError:
-    if -code in _SIGNALS_OF_THE_MACHINE:
-        return StoreUnavailable(f"the inspection of the candidate was ended by signal {-code}")
-    if code < 0:
-        reason = "takes too much time" if -code == signal.SIGXCPU else f"ends with signal {-code}"
-        return CandidateRejected(f"the inspection of the candidate {reason}")
-    last = errors.strip().splitlines()[-1:] or ["no message"]
-    return CandidateRejected(f"the inspection of the candidate ends with code {code}: {last[0]}")

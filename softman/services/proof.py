@@ -29,6 +29,8 @@ def _signed_text(request: CommitRequest) -> bytes:
         fields.append(f"path {request.path}")
     if request.repairs:
         fields.append({"repairs": request.repairs})
+    if request.tag or request.tag_description:
+        fields.append({"tag": [request.tag, request.tag_description]})
     return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode()
 
 

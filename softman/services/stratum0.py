@@ -10,6 +10,7 @@ from softman.cvmfs.format.hashes import ContentHash
 from softman.cvmfs.format.manifest import Manifest
 from softman.cvmfs.paths import repository_path
 from softman.cvmfs.repository import Limits, Repository
+from softman.cvmfs.tags import Tagging
 from softman.errors import (
     CandidateRefused,
     Conflict,
@@ -32,6 +33,7 @@ from softman.services.proof import check_signature
 from softman.services.translate import cvmfs_errors
 from softman.services.whitelists import OpenRepository, Whitelists
 
+_GENERIC = "generic-"
 _SIGNATURES = 3
 """So often a commit looks for the keys in use, while they are being replaced."""
 
@@ -294,6 +296,7 @@ def _commit(repository: Repository, request: CommitRequest, limits: Limits) -> M
         base_root_hash=ContentHash.parse(request.base.root_hash),
         transaction=request.transaction,
         limits=limits,
+        tagging=_tagging(request),
         repairs=[path.encode(errors="surrogateescape") for path in request.repairs],
     )
 
@@ -313,6 +316,13 @@ def commit_limits(quotas: Quotas, owner: OwnerQuota | None, path: str, links_wit
         links_within=links_within,
         quota_note=note,
     )
+
+
+def _tagging(request: CommitRequest) -> Tagging:
+    """A tag that a stock publisher names after the time gets that of our clock, as on stock gateways."""
+    if request.tag.startswith(_GENERIC):
+        return Tagging(generic=True)
+    return Tagging(request.tag or None, request.tag_description)
 
 
 def _with_markers(entries: int) -> int:

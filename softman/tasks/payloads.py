@@ -26,6 +26,8 @@ def commit_request_to_json(request: CommitRequest) -> dict[str, Any]:
         more["path"] = request.path
     if request.repairs:
         more["repairs"] = list(request.repairs)
+    if request.tag or request.tag_description:
+        more |= {"tag": request.tag, "tag_description": request.tag_description}
     return {
         **more,
         "schema": SCHEMA,
@@ -60,6 +62,8 @@ def commit_request_from_json(payload: object) -> CommitRequest:
         configuration=_text(fields, "configuration", MAX_CONFIGURATION) if "configuration" in fields else None,
         path=_text(fields, "path") if "path" in fields else "",
         repairs=_paths(fields, "repairs") if "repairs" in fields else (),
+        tag=_text(fields, "tag") if "tag" in fields else "",
+        tag_description=_text(fields, "tag_description") if "tag_description" in fields else "",
     )
 
 

@@ -305,7 +305,7 @@ def test_the_process_has_no_secret(workshop: Workshop, monkeypatch: pytest.Monke
         environments.append(set(options["env"]))
         return start(*arguments, **options)
 
-    monkeypatch.setattr("softman.cvmfs.inspector.subprocess.Popen", spy)
+    monkeypatch.setattr("softman.cvmfs.confined.subprocess.Popen", spy)
     workshop.publish(add("/f"))
     assert environments == [{"SQLITE_TMPDIR"}]
 
