@@ -16,7 +16,7 @@ from softman.services.gateway.access import VaultAccess
 from softman.services.gateway.commits import Commits, Site
 from softman.services.gateway.gateway import Gateway, GatewayLimits
 from softman.services.gateway.leases import LeaseBook
-from softman.services.mapping import SOURCE_XATTR
+from softman.services.gateway.ownership import OWNERSHIP
 from softman.services.material import owned_public_keys
 from softman.services.translate import cvmfs_errors
 from softman.settings import Settings
@@ -43,7 +43,7 @@ def gateway(settings: Settings) -> Gateway:
             raise NotFound(msg)
         stored, scratch = store(repository), wiring.scratch(settings)
         reader = RepositoryReader(stored, repository, owned_public_keys(keys), now=wiring.now, work_dir=scratch)
-        return Site(reader, Merger(stored, kept_xattr=SOURCE_XATTR, now=lambda: int(time.time())))
+        return Site(reader, Merger(stored, ownership=OWNERSHIP, now=lambda: int(time.time())))
 
     own = settings.gateway
     door = CeleryCommitDoor(client_app(settings), settings.sync.commit_timeout)

@@ -20,6 +20,8 @@ MAPPING_VERSION: Final = 2
 """Part of the mark of every published entry; raising it makes every sync look at the object again (decision 16)."""
 SOURCE_XATTR: Final = b"user.softman.source"
 """The extended attribute of a published entry; see ``Rules.mark``."""
+PUBLISHER_XATTR: Final = b"user.softman.publisher"
+"""The extended attribute of an entry that a publisher wrote through the gateway: the id of its key. Syncs leave it."""
 RULES_XATTR: Final = b"user.softman.rules"
 """The extended attribute of the root: the fingerprint of the rules that all of the repository follows."""
 LINK_SUFFIX: Final = ".rclonelink"
@@ -302,6 +304,11 @@ def source_key(entry: Entry) -> str:
 def is_unpacked(entry: Entry) -> bool:
     """Whether ``entry`` is the directory that an archive was unpacked into."""
     return entry.is_dir and _word(mark_of(entry), _FORM_WORD).startswith(b".")
+
+
+def is_publishers(entry: Entry) -> bool:
+    """Whether a publisher wrote ``entry`` through the gateway, and no key of the bucket stands for it."""
+    return PUBLISHER_XATTR in entry.xattrs and SOURCE_XATTR not in entry.xattrs
 
 
 def places(key: str) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ from softman.services.mapping import (
     base_mark,
     form_of,
     is_plain,
+    is_publishers,
     is_unpacked,
     mark_of,
     source_key,
@@ -205,7 +206,7 @@ class Difference:
     def _only_shown(self, entry: Entry, last: str) -> Iterator[Step]:
         self.compared += 1
         if SOURCE_XATTR not in entry.xattrs:
-            if entry.is_dir:
+            if entry.is_dir or is_publishers(entry):
                 return  # it stands because something is in it, and goes with its last child
             if entry.name in UNMARKED:
                 if entry.name == b".cvmfscatalog" and not self._settled and not self._rules.wants_catalog(entry.parent):

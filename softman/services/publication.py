@@ -17,7 +17,16 @@ from softman.cvmfs.transaction import Transaction
 from softman.model import MAX_REPAIRS, Refusal
 from softman.services.allowance import Allowance, Share
 from softman.services.archives.tree import StagedTree
-from softman.services.mapping import SOURCE_XATTR, UNMARKED, Rules, Target, is_unpacked, places, source_key
+from softman.services.mapping import (
+    SOURCE_XATTR,
+    UNMARKED,
+    Rules,
+    Target,
+    is_publishers,
+    is_unpacked,
+    places,
+    source_key,
+)
 from softman.services.metadata import mtime_of
 from softman.services.observe import LinkText, Seen
 
@@ -193,7 +202,7 @@ class Publication:
     def _of(self, key: str, path: bytes) -> Entry | None:
         """The entry at ``path`` if it is shown of ``key``."""
         entry = self._lookup(path)
-        if entry is None or source_key(entry) != key or self._is_inside_archive(entry):
+        if entry is None or source_key(entry) != key or is_publishers(entry) or self._is_inside_archive(entry):
             return None
         return entry
 
@@ -307,7 +316,7 @@ class Publication:
             entry = self._lookup(path)
             if entry is None:
                 continue
-            if SOURCE_XATTR in entry.xattrs or not entry.is_dir or not self._is_bare(path):
+            if SOURCE_XATTR in entry.xattrs or not entry.is_dir or is_publishers(entry) or not self._is_bare(path):
                 return
             self._remove(entry)
             self.freed.append((path, source_key(entry)))

@@ -24,6 +24,8 @@ from softman.services.gateway.access import AccessKey, Door
 from softman.services.gateway.commits import Commits, Site
 from softman.services.gateway.gateway import Gateway, GatewayLimits
 from softman.services.gateway.leases import LeaseBook
+from softman.services.gateway.ownership import OWNERSHIP
+from softman.services.mapping import SOURCE_XATTR
 from softman.services.proof import check_signature
 from softman.services.translate import cvmfs_errors
 from tests.support.archives import unpack
@@ -31,7 +33,7 @@ from tests.support.exchanges import FOLDER, REPOSITORY
 from tests.support.world import Clock
 
 NOW = datetime(2026, 11, 22, 10, 54, 4, tzinfo=UTC)
-KEPT = b"user.softman.source"
+KEPT = SOURCE_XATTR
 
 
 @dataclass
@@ -121,7 +123,7 @@ class GatewayBench:
 
     def start(self) -> Gateway:
         """A gateway that begins: it knows no lease."""
-        merger = Merger(self.store, kept_xattr=KEPT, now=lambda: int(self.clock.unix()))
+        merger = Merger(self.store, ownership=OWNERSHIP, now=lambda: int(self.clock.unix()))
         return Gateway(
             access=self.access,
             book=LeaseBook(timedelta(hours=2), self.clock),

@@ -36,12 +36,26 @@ class MergeLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Ownership:
+    """Whose an entry is, by extended attributes."""
+
+    kept_xattr: bytes
+    """Entries that have it are not the publisher's."""
+    closed: bytes
+    """A pattern of its values: neither is what is below such a directory."""
+    own_xattr: bytes
+    """What the publisher's entries get."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What a publisher wants: the root catalogs it began and ended with, and the directory that it may change."""
 
     old_root: ContentHash
     new_root: ContentHash
     lease_path: bytes = b""
+    publisher: str = ""
+    """The id of its key."""
 
 
 class Merger:
@@ -49,16 +63,16 @@ class Merger:
 
     Args:
         store: of the repository, with the right to read and to stage.
-        kept_xattr: entries with this extended attribute are not the publisher's.
+        ownership: whose entries are.
         now: Unix time, seconds.
         limits: what a merge may take.
     """
 
     def __init__(
-        self, store: StagedStore, *, kept_xattr: bytes, now: Callable[[], int], limits: MergeLimits | None = None
+        self, store: StagedStore, *, ownership: Ownership, now: Callable[[], int], limits: MergeLimits | None = None
     ) -> None:
         self._store = store
-        self._kept = kept_xattr
+        self._ownership = ownership
         self._now = now
         self._limits = limits or MergeLimits()
 
@@ -88,7 +102,10 @@ class Merger:
             current_revision=current.revision,
             ttl=current.ttl,
             lease_path=os.fsdecode(change.lease_path),
-            kept_xattr=os.fsdecode(self._kept),
+            kept_xattr=os.fsdecode(self._ownership.kept_xattr),
+            closed=os.fsdecode(self._ownership.closed),
+            own_xattr=os.fsdecode(self._ownership.own_xattr),
+            publisher=change.publisher,
             work=str(work),
             area=made.name,
             now=self._now(),

@@ -8,6 +8,7 @@ bytes here: see ``confined``. ``merger`` is the side that starts this process.
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import sys
@@ -32,7 +33,9 @@ from softman.cvmfs.transaction import Transaction
 
 ABSENT = "-"
 """What is answered for an object that is not there."""
-_OURS = frozenset({Aspect.MTIME, Aspect.XATTRS, Aspect.LINKS})
+_WITHIN = frozenset({Aspect.MTIME, Aspect.XATTRS})
+_PUBLISHED = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK})
+_OURS = frozenset({Aspect.MTIME, Aspect.XATTRS, Aspect.LINKS, Aspect.OWNER})
 """What may differ in a directory that is not the publisher's, when something was done in it."""
 
 
@@ -51,6 +54,12 @@ class MergeRequest:
     """As ``os.fsdecode`` makes it."""
     kept_xattr: str
     """Entries with this attribute are somebody else's: the publisher may not change them, nor give it to any."""
+    closed: str
+    """A pattern of its values: what is below such a directory is somebody else's, too."""
+    own_xattr: str
+    """The attribute that the publisher's entries get."""
+    publisher: str
+    """Its value."""
     work: str
     area: str
     now: int
@@ -128,48 +137,85 @@ def merge(request: MergeRequest, ask: Callable[[str], Path]) -> dict[str, object
             changes = differences(before, after, os.fsencode(request.lease_path))
         except PathError:  # the leased directory was not made
             return {}
-        replay(_allowed(changes, os.fsencode(request.kept_xattr)), after, transaction)
+        replay(_Rules(request, before).allowed(changes), after, transaction)
         candidate = transaction.seal()
     if candidate is None:
         return {}
     return {"root_hash": str(candidate.root_hash), "root_size": candidate.root_size}
 
 
-def _allowed(changes: Iterable[Difference], kept: bytes) -> Iterator[Difference]:
-    """The changes as they are done here: owners become root, and what is not the publisher's stays."""
-    for change in changes:
-        if isinstance(change, Removed):
-            _check_own(change.path, change.old, kept, "removed")
-            yield change
-        elif isinstance(change, Added):
-            yield Added(change.path, _plain(change.new, kept))
-        else:
-            yield from _changed(change, kept)
+class _Rules:
+    """What a publisher may do, and how it is done here: owners become root, and what is somebody else's stays."""
+
+    def __init__(self, request: MergeRequest, before: Snapshot) -> None:
+        self._kept = os.fsencode(request.kept_xattr)
+        self._mark = {os.fsencode(request.own_xattr): os.fsencode(request.publisher)}
+        self._closed = re.compile(os.fsencode(request.closed))
+        self._before = before
+        self._folder: tuple[bytes, bool] = (b"", False)
+
+    def allowed(self, changes: Iterable[Difference]) -> Iterator[Difference]:
+        for change in changes:
+            self._check_folder(change.path)
+            if isinstance(change, Removed):
+                self._check(change.old, "removed")
+                yield change
+            elif isinstance(change, Added):
+                yield Added(change.path, self._plain(change.new))
+            else:
+                yield from self._changed(change)
+
+    def _changed(self, change: Changed) -> Iterator[Difference]:
+        old, new = change.old, self._plain(change.new)
+        if self._kept in old.xattrs or not change.path:
+            if not (old.is_dir and set(change.what) <= _OURS):
+                self._check(old, "changed")
+            new = replace(old, mtime=new.mtime, mtime_ns=new.mtime_ns)
+        if old.is_dir and set(aspects(old, new)) <= _WITHIN and {**old.xattrs, **self._mark} == new.xattrs:
+            new = replace(new, xattrs=old.xattrs)  # something was done in it: it stays whose it is
+        what = aspects(old, new)
+        if what:
+            yield Changed(change.path, old, new, what)
+
+    def _plain(self, entry: Entry) -> Entry:
+        if entry.flags & Flag.SPECIAL.value or stat.S_IFMT(entry.mode) not in _PUBLISHED:
+            reason = "is a special file; files, directories and symbolic links are published"
+            raise CandidateRejected(f"{_shown(entry.path)} {reason}")
+        xattrs = {name: value for name, value in entry.xattrs.items() if name != self._kept}
+        return replace(entry, uid=0, gid=0, xattrs={**xattrs, **self._mark})
+
+    def _check(self, old: Entry, what: str) -> None:
+        if self._kept in old.xattrs:
+            raise CandidateRejected(f"{_shown(old.path)} was {what}, but it comes from the bucket")
+
+    def _check_folder(self, path: bytes) -> None:
+        """Refuse what is inside of a closed directory of the revision that the publisher began with."""
+        folder = path.rpartition(b"/")[0]
+        if self._folder[0] != folder:
+            self._folder = folder, any(self._is_closed(folder[:end]) for end in _ends(folder))
+        if self._folder[1]:
+            raise CandidateRejected(f"{_shown(path)} was changed, but it is part of an archive of the bucket")
+
+    def _is_closed(self, path: bytes) -> bool:
+        try:
+            entry = self._before.lookup(path)
+        except PathError:
+            return False
+        return self._closed.fullmatch(entry.xattrs.get(self._kept, b"")) is not None
 
 
-def _changed(change: Changed, kept: bytes) -> Iterator[Difference]:
-    old, new = change.old, _plain(change.new, kept)
-    if kept in old.xattrs:
-        if not (old.is_dir and set(change.what) <= _OURS | {Aspect.OWNER}):
-            _check_own(change.path, old, kept, "changed")
-        new = replace(old, mtime=new.mtime, mtime_ns=new.mtime_ns)
-    what = aspects(old, new)
-    if what:
-        yield Changed(change.path, old, new, what)
+def _ends(path: bytes) -> Iterator[int]:
+    """Where each directory above ``path`` ends, and ``path`` itself."""
+    position = path.find(b"/", 1)
+    while position != -1:
+        yield position
+        position = path.find(b"/", position + 1)
+    if path:
+        yield len(path)
 
 
-def _plain(entry: Entry, kept: bytes) -> Entry:
-    if entry.flags & Flag.SPECIAL.value or stat.S_IFMT(entry.mode) not in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
-        raise CandidateRejected(
-            f"{entry.path!r} is a special file; files, directories and symbolic links are published"
-        )
-    xattrs = {name: value for name, value in entry.xattrs.items() if name != kept}
-    return replace(entry, uid=0, gid=0, xattrs=xattrs)
-
-
-def _check_own(path: bytes, old: Entry, kept: bytes, what: str) -> None:
-    if kept in old.xattrs:
-        raise CandidateRejected(f"{path.decode(errors='backslashreplace')} was {what}, but it comes from the bucket")
+def _shown(path: bytes) -> str:
+    return path.decode(errors="backslashreplace") or "/"
 
 
 def _manifest(root_hash: str) -> Manifest:

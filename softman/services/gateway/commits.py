@@ -88,7 +88,7 @@ class Commits:
     def _commit(self, lease: Lease, area: StagingArea, message: CommitMessage, key: GatewayKey) -> int:
         site = self._open_site(lease.repository)
         path = b"/" + os.fsencode(lease.path) if lease.path else b""
-        change = Change(message.old_root, message.new_root, path)
+        change = Change(message.old_root, message.new_root, path, key.key_id)
         for _ in range(_ATTEMPTS):
             current = site.reader.manifest()
             with tempfile.TemporaryDirectory(prefix="softman-merge-", dir=self._scratch) as work:

@@ -24,6 +24,7 @@ from softman.cvmfs.staging import Staging
 from softman.cvmfs.transaction import Transaction
 from softman.errors import ServiceUnavailable
 from softman.services.gateway.leases import LeaseBook
+from softman.services.mapping import PUBLISHER_XATTR
 from tests.support.exchanges import REPOSITORY, keys
 from tests.support.gateway import KEPT, NOW, GatewayBench, access_as_recorded
 from tests.support.world import Clock
@@ -181,7 +182,8 @@ def test_what_comes_from_the_bucket_is_not_the_publishers(bench: GatewayBench, c
 def test_nothing_is_said_to_come_from_the_bucket(bench: GatewayBench) -> None:
     Publisher(bench).publish(_file("/sub/mine", xattrs={KEPT: b"1 forged", b"user.kept": b"x"}))
     with bench.reader().snapshot() as snapshot:
-        assert snapshot.lookup("/sub/mine").xattrs == {b"user.kept": b"x"}
+        xattrs = snapshot.lookup("/sub/mine").xattrs
+    assert xattrs == {PUBLISHER_XATTR: _KEY.key_id.encode(), b"user.kept": b"x"}
 
 
 def test_a_file_beside_those_of_the_bucket(bench: GatewayBench) -> None:
@@ -197,6 +199,28 @@ def test_a_file_beside_those_of_the_bucket(bench: GatewayBench) -> None:
     with bench.reader().snapshot() as snapshot:
         folder = snapshot.lookup("/own")
     assert (folder.xattrs, folder.mtime) == ({KEPT: b"1 folder"}, 1_795_000_001)
+
+
+def test_an_archive_of_the_bucket_is_not_the_publishers_with_all_that_is_in_it(bench: GatewayBench) -> None:
+    with bench.repository.transaction() as tx:
+        tx.add_directory("/own/unpacked", xattrs={KEPT: b"1 etag 1795000000 .tar"})
+        tx.add_bytes("/own/unpacked/deep/member", b"m")
+    for path in ("/own/unpacked/more", "/own/unpacked/deep/member"):
+        with pytest.raises(GatewayError, match="part of an archive"):
+            Publisher(bench).publish(_file(path), path="own/unpacked")
+        bench.gateway.drop_below(f"{REPOSITORY}/")
+
+
+def test_directories_that_were_there_stay_whose_they_are(bench: GatewayBench) -> None:
+    def change(tx: Transaction, staging: Staging) -> None:
+        _file("/sub/new/x")(tx, staging)
+        tx.add_directory("/sub", mtime=5)
+
+    Publisher(bench).publish(change)
+    with bench.reader().snapshot() as snapshot:
+        assert snapshot.lookup("/sub").xattrs == {}
+        assert snapshot.lookup("/sub").mtime == 5
+        assert snapshot.lookup("/sub/new").xattrs == {PUBLISHER_XATTR: _KEY.key_id.encode()}
 
 
 def test_changes_outside_of_the_leased_path_are_not_made(bench: GatewayBench) -> None:

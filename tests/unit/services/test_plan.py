@@ -1,6 +1,7 @@
 """The streaming merge: generated buckets and trees against a model, and the orders that go wrong easily."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from softman.cvmfs.format.entry import Entry
 from softman.model import BucketObject, Part, Refusal
 from softman.services.configuration import parse_configuration
-from softman.services.mapping import SOURCE_XATTR, Rules, Target, TargetKind
+from softman.services.mapping import PUBLISHER_XATTR, SOURCE_XATTR, Rules, Target, TargetKind
 from softman.services.plan import WHOLE, Difference, Look, Step, Unmark, Vanished, looks, walk
 
 NAMES = st.sampled_from(
@@ -190,6 +191,14 @@ def test_what_somebody_made_by_hand_vanishes() -> None:
         Vanished(Target("cvmfs/f", b"/f")),
         Vanished(Target("cvmfs/l", b"/l", TargetKind.LINK)),
     ]
+
+
+def test_what_publishers_wrote_through_the_gateway_stays() -> None:
+    tree = Tree([])
+    tree.add(b"/f", 4)
+    tree.entries[b"/f"] = replace(tree.entries[b"/f"], xattrs={PUBLISHER_XATTR: b"key"})
+    assert plan([], tree) == []
+    assert plan([item("cvmfs/f")], tree) == [Look(target("cvmfs/f"))]  # the bucket wins
 
 
 def test_marks_of_the_first_version_are_looked_at_again() -> None:
