@@ -16,6 +16,7 @@ from softman.tasks.catalogue import (
     RESUME_PROVISIONING,
     RESUME_RETIREMENT,
     SWEEP_STAGING,
+    UPKEEP,
     TaskSpec,
 )
 
@@ -68,6 +69,13 @@ SCHEDULE = (
         DROP_RETIRED,
         lambda _settings: HOUR,
         "Content and keys of repositories that were given up to be dropped go when they cannot be restored any more.",
+    ),
+    Periodic(
+        "upkeep",
+        UPKEEP,
+        lambda settings: settings.lifecycle.upkeep_seconds,
+        "Revisions that nobody keeps take up space, and storage decays unseen: garbage is collected, and every object "
+        "is read once in a while, one repository after the other, for a bounded time.",
     ),
     Periodic(
         "resign",

@@ -251,6 +251,35 @@ class SyncProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """Something of a repository that is missing or damaged in its storage."""
+
+    object: str
+    """Hash and suffix; empty for a tree that cannot be walked."""
+    path: str
+    """A file of the revision in force that needs it; empty when none does, or it cannot be told."""
+    message: str
+    since: float
+    """Unix time when it was noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepMark:
+    """How far the upkeep of a repository is. Times are Unix times."""
+
+    collected_at: float = 0.0
+    """When the last collection came to its end."""
+    check_begun: float = 0.0
+    """When the cycle of checks under way began; 0 before the first."""
+    check_after: str = ""
+    """The hash that it came to."""
+    checked_at: float = 0.0
+    """When it was looked at last."""
+    faults: tuple[Fault, ...] = ()
+    """What is wrong at present."""
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """What of a repository is to be published yet."""
 
@@ -376,6 +405,8 @@ class RepositoryStatus:
     """Why what the bucket says is not published at present, and since when; ``softman resume`` ends it."""
     retirement: Retirement | None = None
     """How it was given up, when ``state`` is ``retired``."""
+    faults: tuple[Fault, ...] = ()
+    """What is missing or damaged in its storage; the first of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,6 +245,12 @@ class LifecycleSettings(_Section):
     """So long a retired repository can be restored in any case; then content and keys go, unless they are kept."""
     turn_seconds: float = Field(default=60.0, gt=0)
     """So long one task removes or reads what is stored, before it makes way for others and goes on later."""
+    upkeep_seconds: float = Field(default=300.0, gt=0)
+    """How often a turn of garbage collection and checks begins; each takes ``turn_seconds`` at most."""
+    collect_hours: float = Field(default=24.0, gt=0)
+    """How often garbage of each repository is collected."""
+    check_days: float = Field(default=30.0, gt=0)
+    """Within so many days every stored object of every repository is read and compared with its hash."""
     keep_revisions: int = Field(default=10, ge=0)
     """Garbage collection keeps so many revisions before the one in force, and tagged ones,"""
     keep_days: float = Field(default=30.0, ge=0)

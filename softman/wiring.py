@@ -37,6 +37,7 @@ from softman.adapters.s3_connector import S3Connector
 from softman.adapters.s3_sessions import S3SessionBuckets
 from softman.adapters.scratch import own_directory, sweep
 from softman.adapters.turn_states import RedisTurnStates
+from softman.adapters.upkeep_marks import UpkeepFiles
 from softman.adapters.vault import VaultKeys
 from softman.adapters.vault_credentials import unwrap_secret_ids
 from softman.adapters.vault_layout import Role
@@ -64,7 +65,7 @@ from softman.services.status import Status
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
 from softman.services.turns import KeysOnly, Turns
-from softman.services.upkeep import Upkeep
+from softman.services.upkeep import Schedule, Upkeep
 from softman.services.whitelists import Whitelists, WhitelistTimes
 from softman.settings import Settings
 from softman.storage import open_store
@@ -192,8 +193,20 @@ def rollbacks(settings: Settings) -> Rollbacks:
 
 def upkeep(settings: Settings) -> Upkeep:
     """What collects garbage and checks repositories, with the role of stratum 0."""
-    retention = Retention(settings.lifecycle.keep_revisions, timedelta(days=settings.lifecycle.keep_days))
-    return Upkeep(_vault(settings, Role.STRATUM0)[1], _material(settings), _opened(settings), retention, _now)
+    wanted = settings.lifecycle
+    return Upkeep(
+        _vault(settings, Role.STRATUM0)[1],
+        _material(settings),
+        _opened(settings),
+        UpkeepFiles(settings.state_dir / "upkeep"),
+        records(settings),
+        schedule=Schedule(
+            Retention(wanted.keep_revisions, timedelta(days=wanted.keep_days)),
+            collect=timedelta(hours=wanted.collect_hours),
+            cycle=timedelta(days=wanted.check_days),
+        ),
+        clock=_now,
+    )
 
 
 def _opened(settings: Settings) -> Callable[[Material], Repository]:

@@ -9,8 +9,6 @@ from softman.log import get_logger
 from softman.model import Link, RetirementLink
 from softman.names import RepositoryName
 from softman.tasks.catalogue import (
-    CHECK,
-    COLLECT_GARBAGE,
     DROP_RETIRED,
     PROVISIONING_CHAIN,
     RESTORE,
@@ -119,46 +117,6 @@ def set_quotas(repository: RepositoryName, quotas: dict[str, Any]) -> dict[str, 
         outcome.detail = ", ".join(f"{name} {value}" for name, value in present.items())
         outcome.more |= present
     return _answer(repository, f"quotas of {repository}: {outcome.detail}", quotas=present)
-
-
-@task(COLLECT_GARBAGE, retries=3, keep_result=True)
-def collect_garbage(repository: RepositoryName, dry_run: bool = False) -> dict[str, Any]:
-    """Remove what no kept revision refers to."""
-    with audited("collect garbage", repository, dry_run=int(dry_run)) as outcome:
-        done = wiring.upkeep(settings()).collect_garbage(repository, dry_run=dry_run)
-        outcome.more |= {"revisions": done.revisions, "objects": done.objects, "bytes": done.bytes}
-    verb = "would go" if dry_run else "went"
-    return _answer(
-        repository,
-        f"{repository}: {done.revisions} revisions and {done.objects} objects with {done.bytes} bytes {verb}",
-        dry_run=dry_run,
-        kept=list(done.kept),
-        revisions=done.revisions,
-        objects=done.objects,
-        bytes=done.bytes,
-        young=done.young,
-        complete=True,
-        next=None,
-    )
-
-
-@task(CHECK, retries=3, keep_result=True)
-def check(repository: RepositoryName) -> dict[str, Any]:
-    """Compare what is stored of a repository with its catalogs."""
-    with audited("check", repository) as outcome:
-        done = wiring.upkeep(settings()).check(repository)
-        outcome.outcome = "failed" if done.problems else "done"
-        outcome.detail = str(done.problems[0]) if done.problems else ""
-        outcome.more |= {"objects": done.objects, "problems": len(done.problems)}
-    return _answer(
-        repository,
-        f"{repository}: {done.objects} objects, {len(done.problems) or 'no'} problems",
-        objects=done.objects,
-        bytes=done.bytes,
-        problems=[{"kind": each.kind.value, "path": each.where, "message": each.message} for each in done.problems],
-        complete=True,
-        next=None,
-    )
 
 
 def _answer(repository: RepositoryName, message: str, **more: Any) -> dict[str, Any]:

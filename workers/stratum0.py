@@ -26,7 +26,7 @@ from softman.tasks.catalogue import (
     UNLOCK,
 )
 from softman.tasks.deadletters import BrokerDeadLetters
-from workers import lifecycle  # noqa: F401 - its tasks belong to this pool, too
+from workers import lifecycle, upkeep  # noqa: F401 - their tasks belong to this pool, too
 from workers.auditing import Outcome, audited, record, requester
 from workers.base import sender, settings, task, worker_application
 from workers.chains import links_of, start_chain, stopped

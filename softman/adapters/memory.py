@@ -12,9 +12,19 @@ from dataclasses import dataclass, field, replace
 from hashlib import md5
 
 from softman.adapters.ports import SMALL
-from softman.adapters.records import MAX_REFUSALS, MAX_REPORTS, MAX_TEXT, cut_report
+from softman.adapters.records import MAX_FAULTS, MAX_REFUSALS, MAX_REPORTS, MAX_TEXT, cut_report
 from softman.errors import Conflict, Forbidden, NotFound, SoftmanError
-from softman.model import PUBLISHED_PREFIX, AnyLink, BucketObject, Link, LinkProgress, Refusal, SyncProgress, SyncReport
+from softman.model import (
+    PUBLISHED_PREFIX,
+    AnyLink,
+    BucketObject,
+    Fault,
+    Link,
+    LinkProgress,
+    Refusal,
+    SyncProgress,
+    SyncReport,
+)
 from softman.names import RepositoryName
 
 _CHUNK = 256 * 1024
@@ -201,6 +211,7 @@ class MemoryRecords:
         self._reports: dict[str, list[SyncReport]] = {}
         self._refusals: dict[RepositoryName, dict[str, Refusal]] = {}
         self._progress: dict[RepositoryName, SyncProgress] = {}
+        self._faults: dict[RepositoryName, list[Fault]] = {}
         self._lock = threading.Lock()
 
     def flush(self) -> None:
@@ -210,6 +221,7 @@ class MemoryRecords:
             self._reports.clear()
             self._refusals.clear()
             self._progress.clear()
+            self._faults.clear()
 
     def set_link(self, repository: RepositoryName, progress: LinkProgress) -> None:
         """See ``Records.set_link``."""
@@ -221,6 +233,18 @@ class MemoryRecords:
         with self._lock:
             found = self._links.get(repository, {})
             return [found[link] for link in chain if link in found]
+
+    def set_faults(self, repository: RepositoryName, faults: tuple[Fault, ...]) -> None:
+        """See ``Records.set_faults``."""
+        with self._lock:
+            self._faults[repository] = [
+                replace(fault, message=fault.message[:MAX_TEXT]) for fault in faults[:MAX_FAULTS]
+            ]
+
+    def faults(self, repository: RepositoryName) -> list[Fault]:
+        """See ``Records.faults``."""
+        with self._lock:
+            return list(self._faults.get(repository, []))
 
     def set_report(self, report: SyncReport) -> None:
         """See ``Records.set_report``."""

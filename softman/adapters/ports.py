@@ -19,6 +19,7 @@ from softman.model import (
     DeadLetter,
     Failure,
     Fate,
+    Fault,
     Glance,
     Keys,
     Link,
@@ -30,6 +31,7 @@ from softman.model import (
     Stranger,
     SyncProgress,
     SyncReport,
+    UpkeepMark,
     WorkerState,
 )
 from softman.names import Owner, RepositoryName
@@ -279,6 +281,12 @@ class Records(Protocol):
     def links(self, repository: RepositoryName, chain: type[AnyLink] = Link) -> list[LinkProgress]:
         """The links of a chain that are recorded, in its order."""
 
+    def set_faults(self, repository: RepositoryName, faults: tuple[Fault, ...]) -> None:
+        """Record what is missing or damaged in the storage at present."""
+
+    def faults(self, repository: RepositoryName) -> list[Fault]:
+        """What is missing or damaged, the first of it; empty also when nothing is known."""
+
     def set_report(self, report: SyncReport) -> None:
         """Record a sync that ended now."""
 
@@ -361,6 +369,27 @@ class AuditLog(Protocol):
 
     def events(self, since: datetime | None = None) -> Iterator[dict[str, Any]]:
         """What was recorded, oldest first, from ``since`` on."""
+
+
+class UpkeepMarks(Protocol):
+    """How far the upkeep of repositories is, on stratum 0. Losing it costs time: a cycle of checks begins anew."""
+
+    def load(self, repository: RepositoryName) -> UpkeepMark:
+        """How far it is; that of a new repository when nothing is known."""
+
+    def save(self, repository: RepositoryName, mark: UpkeepMark) -> None:
+        """Note how far it is.
+
+        Raises:
+            ServiceUnavailable: it cannot be written.
+        """
+
+    def turn(self) -> AbstractContextManager[None]:
+        """The right to do upkeep: one repository at a time on this host.
+
+        Raises:
+            Busy: somebody else has it.
+        """
 
 
 class Clockwork(Protocol):

@@ -5,6 +5,7 @@ key                                    type  holds                              
 ====================================== ===== =============================================== =============
 ``softman:{<repository>}:links``       hash  link -> how it stands                           ``KEEP_DAYS``
 ``softman:{<repository>}:reports``     list  the last ``MAX_REPORTS`` syncs, newest first    ``KEEP_DAYS``
+``softman:{<repository>}:faults``      text  what is missing or damaged in the storage       ``KEEP_DAYS``
 ``softman:{<repository>}:progress``    text  how far the sync under way is                   ten minutes
 ``softman:{<repository>}:refusals``    hash  key -> reason and ETag, ``MAX_REFUSALS`` at most ``KEEP_DAYS``
 ====================================== ===== =============================================== =============
@@ -24,12 +25,13 @@ import redis
 
 from softman.adapters.errormap import translated
 from softman.adapters.redis_client import REDIS_TABLE, key_name, to_bytes, to_text
-from softman.model import AnyLink, Link, LinkProgress, LinkState, Refusal, SyncProgress, SyncReport
+from softman.model import AnyLink, Fault, Link, LinkProgress, LinkState, Refusal, SyncProgress, SyncReport
 from softman.names import RepositoryName
 
 KEEP_DAYS = 90
 MAX_REFUSALS = 10_000
 MAX_REPORTS = 50
+MAX_FAULTS = 100
 MAX_REPORTED = 20
 """Refusals that stay in a stored report; all of them are in ``refusals``."""
 MAX_TEXT = 500
@@ -86,6 +88,22 @@ class RedisRecords:
         with translated(REDIS_TABLE, f"read the progress of {repository}"):
             found: Any = self._client.hgetall(key_name(repository, "links"))
         return read_links(found, chain)
+
+    def set_faults(self, repository: RepositoryName, faults: tuple[Fault, ...]) -> None:
+        """See ``Records.set_faults``."""
+        name = key_name(repository, "faults")
+        kept = [asdict(replace(fault, message=fault.message[:MAX_TEXT])) for fault in faults[:MAX_FAULTS]]
+        with translated(REDIS_TABLE, f"record the faults of {repository}"):
+            self._client.set(name, json.dumps(kept), ex=_KEEP_SECONDS)
+
+    def faults(self, repository: RepositoryName) -> list[Fault]:
+        """See ``Records.faults``."""
+        with translated(REDIS_TABLE, f"read the faults of {repository}"):
+            value: Any = self._client.get(key_name(repository, "faults"))
+        try:
+            return [] if value is None else [Fault(**each) for each in json.loads(value)]
+        except _UNREADABLE:
+            return []
 
     def set_report(self, report: SyncReport) -> None:
         """See ``Records.set_report``."""

@@ -66,7 +66,7 @@ CACHE_RIGHTS: Mapping[str, CacheRights] = {
         results=True,
     ),
     "connector": _LINK_KEEPER,
-    "stratum0": _LINK_KEEPER,
+    "stratum0": CacheRights(("~softman:{*}:faults", *_LINK_KEEPER.keys), _LINK_KEEPER.commands, results=True),
     "commit": CacheRights((f"~{_RESULTS}",), _WRITING_RESULTS, results=True),
     "beat": CacheRights(
         ("~softman:beat:turn:*", "~softman:beats"),

@@ -166,6 +166,11 @@ def _show_one(output: Output, described: RepositoryStatus) -> None:
             f"not published since {when(failure.since)} UTC, {failure.times} attempts: {failure.reason}; "
             f"tried again at {when(failure.again_at)} UTC, or by softman resync {described.name.label}"
         )
+    if described.faults:
+        output.line()
+        output.line("missing or damaged in the storage; what the bucket still has is repaired by itself:")
+        faults = [(when(fault.since), fault.path or fault.object or "-", fault.message) for fault in described.faults]
+        output.table(("since (UTC)", "path or object", "what"), faults[:_REFUSALS])
     if described.links:
         output.line()
         rows = [(link.link.value, link.state.value, when(link.at), link.detail) for link in described.links]

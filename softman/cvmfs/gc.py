@@ -8,8 +8,9 @@ the rest again. At last the reflog forgets, and the manifest is signed with the 
 Source: ``cvmfs/garbage_collection/`` of CernVM-FS 2.12.
 """
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -59,6 +60,7 @@ class Collection:
         bytes: of those, as stored.
         young: objects left for the next time, as a running transaction may count on them.
         manifest: the one in force afterwards.
+        complete: that is all; otherwise time was over, and the next collection finds the rest.
     """
 
     dry_run: bool
@@ -68,6 +70,20 @@ class Collection:
     bytes: int
     young: int
     manifest: Manifest
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How long a collection keeps others from committing.
+
+    Attributes:
+        seconds: so long it removes objects before it lets others commit.
+        go_on: asked after each such turn, without the lock; False ends the collection.
+    """
+
+    seconds: float
+    go_on: Callable[[], bool]
 
 
 def collect(
@@ -78,6 +94,7 @@ def collect(
     dry_run: bool = False,
     unreferenced: bool = False,
     on_object: Callable[[StoredFile], object] | None = None,
+    turns: Turns | None = None,
 ) -> Collection:
     """See ``Repository.collect_garbage``.
 
@@ -88,23 +105,43 @@ def collect(
         dry_run: only count.
         unreferenced: also remove objects that no catalog of the reflog refers to.
         on_object: told of every object that goes, before it goes.
+        turns: how long it may take; None for as long as it takes, in one go.
     """
     with head.scratch() as work, ObjectSets(work) as sets:
         run = _Collector(head, CatalogTrees(head.store, work), sets)
         with suppress(ObjectMissing):  # another collection runs: what is missing must be so under the lock, too
             run.mark(head.manifest(), retention)
-        with head.locked() as before:
-            current = before
-            kept, oldest = run.mark(current, retention)  # only what was published meanwhile is new
-            dead = run.condemn(current, oldest)
-            sweep = _Sweep(head, sets, running_since(), dry_run=dry_run, on_object=on_object)
-            sweep.run(everything=unreferenced)
-            if not dry_run and not sweep.young and dead:
-                current = head.publish(
-                    replace(current, published_at=head.not_before(current)), forget=[item.hash for item in dead]
-                )
-    roots = sum(1 for item in dead if item.kind is ReferenceKind.CATALOG)
-    return Collection(dry_run, kept, roots, sweep.objects, sweep.bytes, sweep.young, current)
+        sweep = _Sweep(head, sets, dry_run=dry_run, everything=unreferenced, on_object=on_object)
+        dead: list[Reference] | None = None
+        while True:
+            with _held(head, dry_run=dry_run) as current:
+                kept, oldest = run.mark(current, retention)  # only what was published meanwhile is new
+                if dead is None:
+                    dead = run.condemn(current, oldest)
+                manifest = current
+                complete = sweep.run(running_since(), None if turns is None else turns.seconds)
+                if complete and not dry_run and not sweep.young:
+                    manifest = _forget(head, current, [each for each in dead if not run.is_kept(each)])
+            if complete or turns is None or not turns.go_on():
+                break
+    roots = sum(1 for item in dead if item.kind is ReferenceKind.CATALOG) if complete else 0
+    return Collection(dry_run, kept, roots, sweep.objects, sweep.bytes, sweep.young, manifest, complete)
+
+
+@contextmanager
+def _held(head: Head, *, dry_run: bool) -> Iterator[Manifest]:
+    """The manifest in force, which stays in force; nobody waits for a dry run."""
+    if dry_run:
+        yield head.manifest()
+        return
+    with head.locked() as current:
+        yield current
+
+
+def _forget(head: Head, current: Manifest, dead: list[Reference]) -> Manifest:
+    if not dead:
+        return current
+    return head.publish(replace(current, published_at=head.not_before(current)), forget=[item.hash for item in dead])
 
 
 class _Collector:
@@ -169,6 +206,10 @@ class _Collector:
                 dead.append(reference)
         return dead
 
+    def is_kept(self, reference: Reference) -> bool:
+        """Whether a reference that was dead is needed again: a tag was made meanwhile."""
+        return reference.kind is ReferenceKind.CATALOG and self._sets.marked.holds_catalog(reference.hash)
+
     def _mark_tree(self, root: ContentHash, *, tolerant: bool) -> None:
         for catalog in self._trees.walk(root, skip=self._sets.marked.holds_catalog, tolerant=tolerant):
             self._sets.marked.add_catalog(catalog)
@@ -178,39 +219,55 @@ class _Collector:
 
 
 class _Sweep:
-    """Removes what is condemned, or counts it."""
+    """Removes what is condemned, or counts it; what was marked meanwhile stays."""
 
     def __init__(
         self,
         head: Head,
         sets: ObjectSets,
-        running_since: float | None,
         *,
         dry_run: bool,
+        everything: bool,
         on_object: Callable[[StoredFile], object] | None,
     ) -> None:
         self._head = head
         self._sets = sets
-        self._running_since = running_since
+        self._running_since: float | None = None
         self._dry_run = dry_run
         self._on_object = on_object
+        self._steps = self._all(everything=everything)
         self.objects = 0
         self.bytes = 0
         self.young = 0
 
-    def run(self, *, everything: bool) -> None:
-        """First the objects that refer to nothing, then catalogs, those last that name others."""
+    def run(self, running_since: float | None, seconds: float | None) -> bool:
+        """Go on for some time, or to the end; whether that was all.
+
+        Args:
+            running_since: since when the oldest running transaction may have looked at what is stored.
+            seconds: so long; None for to the end.
+        """
+        self._running_since = running_since
+        until = None if seconds is None else time.monotonic() + seconds
+        return not any(until is not None and time.monotonic() >= until for _ in self._steps)
+
+    def _all(self, *, everything: bool) -> Iterator[None]:
+        """One object after the other: first those that refer to nothing, then catalogs, those last that name others."""
         prefixes = [f"data/{number:02x}/" for number in range(256)] if everything else self._sets.condemned.prefixes()
         for prefix in prefixes:
             for file, content, kind in self._candidates(prefix, everything=everything):
                 if kind is not ObjectKind.CATALOG or (content, kind) not in self._sets.condemned:
                     self._remove(file)
+                    yield
         if self.young:
             return  # the catalogs are the only way to what is left
         for content in self._sets.condemned.catalogs_backwards():
+            if self._sets.marked.holds_catalog(content):
+                continue
             name = content.object_path(ObjectKind.CATALOG)
             for file in self._head.store.listing(name):
                 self._remove(file)
+            yield
 
     def _candidates(self, prefix: str, *, everything: bool) -> Iterator[tuple[StoredFile, ContentHash, ObjectKind]]:
         for file in self._head.store.listing(prefix):

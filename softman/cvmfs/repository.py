@@ -48,12 +48,12 @@ from softman.cvmfs.tags import Tagging, add_tag, remove_tags
 from softman.cvmfs.transaction import Balance
 
 if TYPE_CHECKING:
-    from softman.cvmfs.gc import Collection, Retention
+    from softman.cvmfs.gc import Collection, Retention, Turns
     from softman.cvmfs.inspector import Limits
 
-__all__ = ["Collection", "Limits", "Repository", "Retention", "RolledBack", "StagedStore", "Tagging"]
+__all__ = ["Collection", "Limits", "Repository", "Retention", "RolledBack", "StagedStore", "Tagging", "Turns"]
 
-_LATER = {"Collection": "gc", "Limits": "inspector", "Retention": "gc"}
+_LATER = {"Collection": "gc", "Limits": "inspector", "Retention": "gc", "Turns": "gc"}
 
 
 def __getattr__(name: str) -> Any:
@@ -305,6 +305,7 @@ class Repository:
         dry_run: bool = False,
         unreferenced: bool = False,
         on_object: Callable[[StoredFile], object] | None = None,
+        turns: "Turns | None" = None,
     ) -> "Collection":
         """Remove what no kept revision refers to. Readers notice nothing; commits wait only while objects are removed.
 
@@ -317,6 +318,7 @@ class Repository:
             unreferenced: also remove objects that no revision of the reflog refers to, as crashes leave them. Lists
                 the whole store.
             on_object: told of every object that goes, before it goes.
+            turns: how long it may take, and keep others from committing in one go.
 
         Raises:
             CvmfsError: the repository is not marked as garbage collectable.
@@ -331,6 +333,7 @@ class Repository:
             dry_run=dry_run,
             unreferenced=unreferenced,
             on_object=on_object,
+            turns=turns,
         )
 
     def resign_whitelist(self, days: int, *, also: Iterable[bytes] = ()) -> datetime:

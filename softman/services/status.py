@@ -163,6 +163,7 @@ class Status:
             quotas=record.quotas,
             pause=record.pause,
             retirement=record.retirement,
+            faults=tuple(self._records.faults(name)),
         )
 
     def _revision(self, name: RepositoryName) -> int | None:

@@ -113,11 +113,13 @@ The result is ``{"schema": 1, "repository", "message", "dry_run", "kept", "revis
 are too young to go; whether that was all; and the id of the task that goes on.
 """
 CHECK = TaskSpec("softman.check", STRATUM0)
-"""``(repository)``: whether what is stored of a repository is what its catalogs say.
+"""``(repository, after="")``: reads what is stored of a repository, behind a hash, as much as one turn allows.
 
-The result is ``{"schema": 1, "repository", "message", "objects", "bytes", "problems", "complete", "next"}``; each
-problem is ``{"kind", "path", "message"}``.
+The result is ``{"schema": 1, "repository", "message", "objects", "bytes", "problems", "repaired", "complete",
+"next"}``. Each problem is ``{"kind", "path", "message"}``; what the bucket has the content for is being repaired.
 """
+UPKEEP = TaskSpec("softman.upkeep", STRATUM0)
+"""``()``: collects garbage and checks, for the repositories whose time it is, as much as one turn allows."""
 RESUME_PROVISIONING = TaskSpec("softman.resume_provisioning", STRATUM0)
 """``()``: starts the chain again where it stopped half way."""
 RESUME_RETIREMENT = TaskSpec("softman.resume_retirement", STRATUM0)
@@ -139,7 +141,7 @@ TASKS = (
     PROVISION, CREATE_REPOSITORY, PUBLISH_KEYS, ATTACH_PUBLISHER, CONNECT_BUCKET, FIRST_SYNC, PUBLISH_CHANGES,
     COMMIT_REVISION, RESYNC, PLAN, RECONCILE, RECONCILE_REPOSITORY, DRAIN, RESUME_PROVISIONING, RESIGN, SWEEP_STAGING,
     REPORT_DEAD_LETTERS, LOCK, UNLOCK, ROTATE, ROLLBACK, RESUME, RETIRE, RESTORE, SET_QUOTAS, COLLECT_GARBAGE, CHECK,
-    REVOKE_KEYS, DISCONNECT_BUCKET, FORGET_PENDING, DROP_RETIRED, RESUME_RETIREMENT,
+    REVOKE_KEYS, DISCONNECT_BUCKET, FORGET_PENDING, DROP_RETIRED, RESUME_RETIREMENT, UPKEEP,
 )  # fmt: skip
 
 PUBLIC_TASKS = {spec.name: spec.queue for spec in TASKS if spec.public}

@@ -48,6 +48,7 @@ from softman.tasks.catalogue import (
     SET_QUOTAS,
     STRATUM0,
     SWEEP_STAGING,
+    UPKEEP,
     TaskSpec,
 )
 from softman.tasks.queues import CONTROL, REPLIES, TASK_EVENTS
@@ -94,6 +95,7 @@ WORKERS: Mapping[str, Worker] = {
 }  # fmt: skip
 BEAT_TASKS = (
     RECONCILE, DRAIN, RESUME_PROVISIONING, RESUME_RETIREMENT, DROP_RETIRED, RESIGN, SWEEP_STAGING, REPORT_DEAD_LETTERS,
+    UPKEEP,
 )  # fmt: skip
 
 

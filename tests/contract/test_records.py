@@ -8,10 +8,10 @@ import redis
 
 from softman.adapters.memory import MemoryRecords
 from softman.adapters.ports import Records
-from softman.adapters.records import MAX_REFUSALS, MAX_REPORTED, MAX_REPORTS, MAX_TEXT, RedisRecords
+from softman.adapters.records import MAX_FAULTS, MAX_REFUSALS, MAX_REPORTED, MAX_REPORTS, MAX_TEXT, RedisRecords
 from softman.adapters.redis_client import key_name, redis_client
 from softman.errors import ServiceUnavailable
-from softman.model import Link, LinkProgress, LinkState, Refusal, RetirementLink, SyncReport
+from softman.model import Fault, Link, LinkProgress, LinkState, Refusal, RetirementLink, SyncReport
 from softman.names import RepositoryName
 from softman.standalone.stack import Stack
 
@@ -60,6 +60,15 @@ def test_chains_are_apart(records: Records, name: RepositoryName) -> None:
     records.set_link(name, revoked)
     assert records.links(name, RetirementLink) == [revoked]
     assert [each.link for each in records.links(name)] == [Link.FIRST_SYNC]
+
+
+def test_faults_are_replaced_and_bounded(records: Records, name: RepositoryName) -> None:
+    assert records.faults(name) == []
+    fault = Fault("ab", "/a\n", "m" * MAX_TEXT, 1.5)
+    records.set_faults(name, (replace(fault, message="m" * 2 * MAX_TEXT), *[fault] * MAX_FAULTS))
+    assert records.faults(name) == [fault] * MAX_FAULTS
+    records.set_faults(name, ())
+    assert records.faults(name) == []
 
 
 def test_repositories_are_apart(records: Records, name: RepositoryName) -> None:

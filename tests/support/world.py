@@ -9,10 +9,11 @@ from softman.adapters.memory import MemoryBuckets, MemoryRecords
 from softman.adapters.memory_pending import MemoryPendingKeys
 from softman.adapters.memory_turn_states import MemoryTurnStates
 from softman.adapters.memory_vault import MemoryKeyVault, MemoryRegistry, MemoryVault
+from softman.adapters.upkeep_marks import UpkeepFiles
 from softman.adapters.vault_layout import Role
 from softman.cvmfs.format.keys import RepositoryKeys, generate_gateway_key, generate_keys
 from softman.cvmfs.reader import RepositoryReader
-from softman.cvmfs.repository import Repository
+from softman.cvmfs.repository import Repository, Retention
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store.local import LocalStore
 from softman.model import CommitAnswer, CommitRequest, RegistryRecord, Turn
@@ -27,6 +28,7 @@ from softman.services.rotation import Rotations, RotationTimes
 from softman.services.stratum0 import Stratum0
 from softman.services.sync import SliceLimits
 from softman.services.turns import Turns
+from softman.services.upkeep import Schedule, Upkeep
 from softman.services.whitelists import Whitelists, WhitelistTimes
 from tests.support.bucket_model import Shown, shown_by
 
@@ -124,6 +126,15 @@ class World:
             registry, keys, self.keys, lambda name: LocalStore(self.root / str(name)), self.clock
         )
         self.connector = Connector(self.buckets)
+        self.upkeep = Upkeep(
+            registry,
+            self.keys,
+            self.opened,
+            UpkeepFiles(self.root / "upkeep"),
+            self.records,
+            schedule=Schedule(Retention(1, timedelta(days=1)), collect=timedelta(hours=24), cycle=timedelta(days=10)),
+            clock=self.clock,
+        )
         self.rollbacks = Rollbacks(self.lifecycle, self.keys, self.opened)
         self.door = Door(self.stratum0)
         self.publisher = self.make_publisher()

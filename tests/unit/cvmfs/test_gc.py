@@ -16,11 +16,11 @@ from softman.cvmfs.format.manifest import MANIFEST_NAME
 from softman.cvmfs.format.reflog import REFLOG_NAME, ReferenceKind, Reflog
 from softman.cvmfs.integrity import Extent, check_repository
 from softman.cvmfs.reader import RepositoryReader
-from softman.cvmfs.repository import Repository, Retention, Tagging
+from softman.cvmfs.repository import Repository, Retention, Tagging, Turns
 from softman.cvmfs.staging import Staging
 from softman.cvmfs.store import LocalStore, MemoryStore, Readable
 from softman.cvmfs.transaction import Transaction
-from tests.support.writing import Workshop, add, object_file
+from tests.support.writing import NAME, Workshop, add, object_file
 
 pytestmark = pytest.mark.slow
 
@@ -316,3 +316,57 @@ def test_any_store_will_do(tmp_path: Path) -> None:
     assert list(check_repository(store, its.name, [key], now=its.now, extent=everything, storage=store)) == []
     with reader.snapshot() as snapshot:
         assert b"".join(snapshot.read_file("/f")) == b"3"
+
+
+def test_a_collection_that_stops_is_ended_by_the_next(workshop: Workshop) -> None:
+    whole = workshop.repository.collect_garbage(NOTHING, dry_run=True)
+    removed, collections = 0, 0
+    while True:
+        collections += 1
+        done = workshop.repository.collect_garbage(NOTHING, turns=Turns(0.0, lambda: False))
+        removed += done.objects
+        assert list(check_repository(workshop.store, NAME, [workshop.keys.public_key], now=workshop.now)) == []
+        assert content(workshop) == b"5"
+        if done.complete:
+            break
+        assert (done.objects, done.revisions) == (1, 0)
+    assert collections > 3
+    assert removed == whole.objects
+    assert kept(workshop) == [5, 4]  # which is trunk-previous
+
+
+def test_others_commit_and_roll_back_between_the_turns_of_a_collection(workshop: Workshop) -> None:
+    """What they need again stays, also when it was to go; what they need no more goes with the next."""
+    wanted = iter([lambda: workshop.publish(add("/f", b"4")), lambda: workshop.publish(add("/g", b"new"))])
+
+    def let_in() -> bool:
+        next(wanted, lambda: None)()
+        return True
+
+    done = workshop.repository.collect_garbage(NOTHING, turns=Turns(0.0, let_in))
+    assert done.complete
+    assert next(wanted, None) is None
+    assert content(workshop) == b"4"
+    extent = Extent(content=True)
+    problems = check_repository(workshop.store, NAME, [workshop.keys.public_key], now=workshop.now, extent=extent)
+    assert list(problems) == []
+    workshop.repository.collect_garbage(NOTHING)
+    assert content(workshop) == b"4"
+
+
+def test_a_tag_that_is_made_between_the_turns_keeps_its_revision_whole(workshop: Workshop) -> None:
+    refused = False
+
+    def tag() -> bool:
+        nonlocal refused
+        try:
+            workshop.repository.add_tag("late", revision=3, move=True)
+        except RevisionMissing:  # it was taken in part
+            refused = True
+        return True
+
+    workshop.repository.collect_garbage(NOTHING, turns=Turns(0.0, tag))
+    assert refused != (3 in kept(workshop))
+    extent = Extent(content=True, tags=True)
+    problems = check_repository(workshop.store, NAME, [workshop.keys.public_key], now=workshop.now, extent=extent)
+    assert list(problems) == []

@@ -51,7 +51,7 @@ def audit_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditFiles:
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     noted = Sent()
-    for module in ("chains", "lifecycle", "publisher", "stratum0"):
+    for module in ("chains", "lifecycle", "publisher", "stratum0", "upkeep"):
         monkeypatch.setattr(f"workers.{module}.sender", lambda: noted)
     return noted
 
