@@ -106,6 +106,14 @@ class ShowcaseDesk(Desk):
     def pulse(self, names: Iterable[RepositoryName]) -> dict[RepositoryName, str]:
         return {name: repr(self.site.shown.get(name)) for name in names}
 
+    @property
+    def takes_uploads(self) -> bool:
+        return True
+
+    def public_key(self, who: Principal, name: RepositoryName) -> tuple[bytes, ...]:
+        self._shown(who, name)
+        return (b"-----BEGIN PUBLIC KEY-----\nQUFB\n-----END PUBLIC KEY-----\n",)
+
     def repositories(self, who: Principal) -> Page[Repository]:
         mine = [self._as_seen(who, each) for each in self.site.shown.values()]
         related = (each for each in mine if each.relations - {authority.Relation.ADMIN})

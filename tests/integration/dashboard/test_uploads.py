@@ -1,0 +1,81 @@
+"""Uploads through the served dashboard: what a browser asks and puts, on the real object store, until published."""
+
+import io
+import tarfile
+from typing import Any
+
+import httpx2
+import pytest
+
+from softman.names import RepositoryName
+from tests.support.browsing import Browser
+from tests.support.site import Site
+
+MTIME = 1_700_000_000.5
+
+
+class Uploader:
+    """Somebody with the page open."""
+
+    def __init__(self, browser: Browser, user: str, name: RepositoryName) -> None:
+        browser.log_in(user)
+        self.http = browser.http
+        self.home = f"/repositories/{name}"
+        self.token = browser.csrf_token
+        self.store = httpx2.Client(trust_env=False, timeout=30)
+
+    def ask(self, what: str, body: dict[str, Any], status: int = 200) -> Any:
+        answer = self.http.post(f"{self.home}/upload/{what}", json=body, headers={"X-CSRF-Token": self.token})
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    def put(self, request: dict[str, Any], body: bytes) -> httpx2.Response:
+        return self.store.put(request["url"], content=body, headers=request["headers"])
+
+
+@pytest.fixture
+def uploader(browser: Browser, site: Site) -> Uploader:
+    return Uploader(browser, "uploading", site.provision("uploading"))
+
+
+def test_a_small_and_a_large_file_until_they_are_published(site: Site, uploader: Uploader) -> None:
+    name = RepositoryName("uploading", site.settings.domain)
+    small = {"path": "bin/small", "size": 5, "mtime": MTIME}
+    large = {"path": "data/large", "size": 16 * 1024**2 + 3, "mtime": MTIME}
+    content = b"x" * (16 * 1024**2) + b"end"
+    plan = uploader.ask("plan", {"files": [small, large, {"path": "a//b", "size": 1}]})
+    assert [each["reason"] is None for each in plan["files"]] == [True, True, False]
+    assert [each["part"] for each in plan["files"][:2]] == [0, 16 * 1024**2]
+    (request, refused) = uploader.ask("sign", {"files": [small, {"path": "a//b", "size": 1}]})["requests"]
+    assert refused["reason"]
+    put = uploader.put(request, b"small")
+    assert put.status_code == 200
+    upload = uploader.ask("begin", {"file": large})["upload"]
+    of = {"file": large, "upload": upload}
+    parts = uploader.ask("parts/sign", {**of, "numbers": [1, 2]})["requests"]
+    assert uploader.put(parts["2"], b"end").status_code == 200
+    assert uploader.ask("parts", of) == {"numbers": [2]}
+    uploader.ask("complete", of, status=409)
+    assert uploader.put(parts["1"], content[:-3]).status_code == 200
+    etags = {"bin/small": put.headers["etag"].strip('"'), "data/large": uploader.ask("complete", of)["etag"]}
+    site.wait(
+        lambda: uploader.ask("followed", {"etags": etags})["published"] == ["bin/small", "data/large"],
+        "both are published",
+    )
+    assert site.shown(name)["/data/large"] == content
+    with site.reader(name).snapshot() as snapshot:
+        assert snapshot.lookup("/bin/small").mtime == int(MTIME)
+    assert uploader.ask("plan", {"files": [small]})["files"][0]["replaces"] == 5
+    begun = {"file": large, "upload": uploader.ask("begin", {"file": large})["upload"]}
+    uploader.ask("abort", begun, status=204)
+    uploader.ask("parts", begun, status=404)
+
+
+def test_nobody_else_uploads_or_downloads(browser: Browser, site: Site, uploader: Uploader) -> None:
+    bundle = uploader.http.get(f"{uploader.home}/use/uploading.{site.settings.domain}-cvmfs.tar.gz")
+    with tarfile.open(fileobj=io.BytesIO(bundle.content)) as archive:
+        assert "README.txt" in archive.getnames()
+    stranger = Uploader(browser, "stranger", RepositoryName("uploading", site.settings.domain))
+    stranger.ask("plan", {"files": []}, status=404)
+    stranger.ask("sign", {"files": [{"path": "a", "size": 1}]}, status=404)
+    assert stranger.http.get(bundle.url).status_code == 404
