@@ -75,6 +75,12 @@ def check_subject(subject: str) -> str:
     if subject in RESERVED_SUBJECTS:
         msg = f"the subject {subject!r} is reserved"
         raise InvalidInput(msg)
+    if "/" in subject:
+        msg = (
+            f"the subject {subject[:140]!r} has a slash, so it would name a folder of somebody else in the vault: "
+            "such an account can have no repository; ask the identity provider for subjects without"
+        )
+        raise InvalidInput(msg)
     if not _SUBJECT.fullmatch(subject):
         msg = f"the subject {subject[:140]!r} cannot name a Vault path: letters, digits and . _ @ : | - are possible"
         raise InvalidInput(msg)

@@ -82,6 +82,13 @@ def test_subjects_that_are_not(subject: str) -> None:
         check_subject(subject)
 
 
+@pytest.mark.parametrize("subject", ["a/b", "groups/team", "/a", "a/", "../x", "https://idp.example.org/users/7"])
+def test_a_subject_with_a_slash_is_told_so(subject: str) -> None:
+    """It could name the folder of a group, ``groups/team``."""
+    with pytest.raises(InvalidInput, match="has a slash, so it would name a folder of somebody else in the vault"):
+        check_subject(subject)
+
+
 def test_a_group_repository_lies_with_the_group_and_a_personal_one_with_the_subject() -> None:
     personal = Owner("alice", "sub-1")
     group = Owner("alice", "sub-1", Kind.GROUP, "physics")
