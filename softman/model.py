@@ -151,6 +151,11 @@ class Refusal:
 class Everything:
     """The scope of a full difference."""
 
+    after: str = ""
+    """The last key that was compared already, when it goes on with one that was cut."""
+    rules: str = ""
+    """The fingerprint of the rules under which that was; under others it begins at the front."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:

@@ -73,7 +73,7 @@ def attach_publisher(repository: RepositoryName) -> str:
 @task(FIRST_SYNC, link=Link.FIRST_SYNC, chained=True, retries=30, keep_result=True)
 def first_sync(repository: RepositoryName) -> str | None:
     """Publish what the bucket already holds; a large one takes several tasks, and the last of them ends the link."""
-    turn = _open_turns().sync_everything(repository)
+    turn = _open_turns().sync_everything(repository, anew=False)
     _follow_up(repository, turn)
     return None if turn.again else turn_in_words(turn)
 
@@ -142,7 +142,7 @@ def reconcile_repository(repository: RepositoryName) -> None:
     if Link.FIRST_SYNC in unfinished:
         send.send(FIRST_SYNC, str(repository))
         return
-    _follow_up(repository, _open_turns().sync_everything(repository))
+    _follow_up(repository, _open_turns().sync_everything(repository, anew=False))
 
 
 @task(FORGET_PENDING, link=RetirementLink.FORGET_PENDING, chained=True, retries=30)

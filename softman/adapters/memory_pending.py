@@ -27,6 +27,7 @@ class _Waiting:
     stranger_ends: float = 0.0
     epoch: bool = False
     mark: str = ""
+    reached: Everything | None = None
 
     def holder(self, now: float) -> str:
         return self.lease if now < self.lease_ends else ""
@@ -120,14 +121,25 @@ class MemoryPendingKeys:
         with self._lock:
             this = self._held(lease, repository)
             if not this.epoch:
+                this.mark = lease.token
+                if this.reached is not None:
+                    return this.reached
                 this.flight |= this.pending
                 this.pending = set()
-                this.mark = lease.token
                 return Everything()
             taken = frozenset(sorted(this.pending)[:limit])
             this.pending -= taken
             this.flight |= taken
             return Keys(taken) if taken else None
+
+    def reached(self, lease: Lease, repository: RepositoryName, scope: Everything) -> bool:
+        """See ``PendingKeys.reached``."""
+        with self._lock:
+            this = self._held(lease, repository)
+            if this.mark != lease.token:
+                return False
+            this.reached = scope
+            return True
 
     def take_keys(self, lease: Lease, repository: RepositoryName, limit: int) -> Keys | None:
         """See ``PendingKeys.take_keys``."""
@@ -146,14 +158,15 @@ class MemoryPendingKeys:
                 this.flight -= scope.keys
                 return
             this.flight = set()
-            this.epoch = this.epoch or this.mark == lease.token
-            this.mark = ""
+            if this.mark == lease.token:
+                this.epoch, this.mark, this.reached = True, "", None
 
-    def need_everything(self, repository: RepositoryName) -> None:
+    def need_everything(self, repository: RepositoryName, *, anew: bool = True) -> None:
         """See ``PendingKeys.need_everything``."""
         with self._lock:
             this = self._of(repository)
-            this.epoch, this.mark, this.stranger_ends = False, "", 0.0
+            if anew or this.reached is None:
+                this.epoch, this.mark, this.stranger_ends, this.reached = False, "", 0.0, None
 
     def is_whole(self, repository: RepositoryName) -> bool:
         """See ``PendingKeys.is_whole``."""
@@ -167,6 +180,7 @@ class MemoryPendingKeys:
             if this.epoch or this.holder(self._clock()):
                 return
             this.pending, this.flight, this.mark, this.queued_ends = set(), set(), "", 0.0
+            this.reached = None
             this.stranger_ends = self._clock() + seconds
 
     def drop(self, repository: RepositoryName) -> None:

@@ -78,7 +78,15 @@ class RedisPendingKeys:
         taken = self._fenced(lua.TAKE, lease, repository, [limit], "take pending keys")
         if taken == lua.EVERYTHING:
             return Everything()
+        if isinstance(taken, bytes):
+            rules, _, after = to_text(taken).partition("\n")
+            return Everything(after, rules)
         return Keys(frozenset(map(to_text, taken))) if taken else None
+
+    def reached(self, lease: Lease, repository: RepositoryName, scope: Everything) -> bool:
+        """See ``PendingKeys.reached``."""
+        how_far = to_bytes(f"{scope.rules}\n{scope.after}")
+        return bool(self._fenced(lua.REACHED, lease, repository, [how_far], "note how far a full sync came"))
 
     def take_keys(self, lease: Lease, repository: RepositoryName, limit: int) -> Keys | None:
         """See ``PendingKeys.take_keys``."""
@@ -97,9 +105,9 @@ class RedisPendingKeys:
         for portion in _portions([to_bytes(key) for key in scope.keys], _PORTION):
             self._fenced(lua.DONE_KEYS, lease, repository, portion, "finish published keys")
 
-    def need_everything(self, repository: RepositoryName) -> None:
+    def need_everything(self, repository: RepositoryName, *, anew: bool = True) -> None:
         """See ``PendingKeys.need_everything``."""
-        self._run(lua.NEED_EVERYTHING, repository, [], "ask for a full sync")
+        self._run(lua.NEED_EVERYTHING, repository, [int(anew)], "ask for a full sync")
 
     def is_whole(self, repository: RepositoryName) -> bool:
         """See ``PendingKeys.is_whole``."""

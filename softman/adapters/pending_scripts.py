@@ -10,13 +10,14 @@ KEYS[4] queued     there is a publish task in the queue (who said so), with a ti
 KEYS[5] epoch      the repository was synced in full since the last flush; without it the scope is everything
 KEYS[6] mark       provisional epoch: token of the holder whose full sync is under way
 KEYS[7] stranger   there is no such repository, so its keys are not taken in; with a time to live
+KEYS[8] reached    how far the full sync under way came: fingerprint of the rules, newline, object key
 ======= ========== =================================================================================================
 
 Sets are moved in portions because a Lua call takes a few thousand arguments only. ``BUSY`` (-1) answers a holder whose
 lease is lost.
 """
 
-KEY_NAMES = ("lease", "pending", "flight", "queued", "epoch", "mark", "stranger")
+KEY_NAMES = ("lease", "pending", "flight", "queued", "epoch", "mark", "stranger", "reached")
 BUSY = -1
 EVERYTHING = 1
 
@@ -73,11 +74,13 @@ TAKE = (
     _FENCE
     + """
 if redis.call('EXISTS', KEYS[5]) == 0 then
+  redis.call('SET', KEYS[6], ARGV[1])
+  local reached = redis.call('GET', KEYS[8])
+  if reached then return reached end
   if redis.call('EXISTS', KEYS[2]) == 1 then
     redis.call('SUNIONSTORE', KEYS[3], KEYS[3], KEYS[2])
     redis.call('DEL', KEYS[2])
   end
-  redis.call('SET', KEYS[6], ARGV[1])
   return 1
 end
 local taken = redis.call('SPOP', KEYS[2], ARGV[2])
@@ -87,7 +90,20 @@ end
 return taken
 """
 )
-"""token, limit -> 1 for everything, or the keys taken."""
+"""token, limit -> 1 for everything, how far that came when it goes on, or the keys taken.
+
+What goes on compares no key before the one that it reached, so pending keys stay pending.
+"""
+
+REACHED = (
+    _FENCE
+    + """
+if redis.call('GET', KEYS[6]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[8], ARGV[2])
+return 1
+"""
+)
+"""token, how far -> 1 unless somebody asked for everything anew."""
 
 TAKE_KEYS = (
     _FENCE
@@ -117,23 +133,29 @@ DONE_EVERYTHING = (
 redis.call('DEL', KEYS[3])
 if redis.call('GET', KEYS[6]) == ARGV[1] then
   redis.call('SET', KEYS[5], ARGV[1])
-  redis.call('DEL', KEYS[6])
+  redis.call('DEL', KEYS[6], KEYS[8])
 end
 return 0
 """
 )
 
-NEED_EVERYTHING = "redis.call('DEL', KEYS[5], KEYS[6], KEYS[7]) return 0"
+NEED_EVERYTHING = """
+if ARGV[1] == '1' or redis.call('EXISTS', KEYS[8]) == 0 then
+  redis.call('DEL', KEYS[5], KEYS[6], KEYS[7], KEYS[8])
+end
+return 0
+"""
+"""1 for from the front, 0 when one that is under way will do."""
 
 FORGET = """
 if redis.call('EXISTS', KEYS[1], KEYS[5]) > 0 then return 0 end
-redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[6])
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[8])
 redis.call('SET', KEYS[7], '', 'PX', ARGV[1])
 return 0
 """
 """ttl. Nothing happens when somebody publishes or has published it: whoever says that it is none looked too early."""
 
-DROP = "redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]) return 0"
+DROP = "redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[8]) return 0"
 
 IS_WHOLE = "return redis.call('EXISTS', KEYS[5])"
 

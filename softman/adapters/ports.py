@@ -17,6 +17,7 @@ from softman.model import (
     CommitAnswer,
     CommitRequest,
     DeadLetter,
+    Everything,
     Failure,
     Fate,
     Fault,
@@ -219,7 +220,18 @@ class PendingKeys(Protocol):
     def take(self, lease: Lease, repository: RepositoryName, limit: int) -> Scope | None:
         """Move up to ``limit`` pending keys in flight, all of them with ``Everything``; None when nothing is pending.
 
-        ``Everything`` is given after a flush or ``need_everything``, until a full sync is ``done``.
+        ``Everything`` is given after a flush or ``need_everything``, until a full sync is ``done``. One that goes on
+        behind what was ``reached`` leaves pending keys pending: they may lie before.
+
+        Raises:
+            Busy: the lease is lost.
+        """
+
+    def reached(self, lease: Lease, repository: RepositoryName, scope: Everything) -> bool:
+        """The full sync under way is published as far as ``scope`` says; the next ``take`` goes on there.
+
+        Returns:
+            Whether that is noted: not when somebody asked for everything anew, or after a flush.
 
         Raises:
             Busy: the lease is lost.
@@ -238,8 +250,13 @@ class PendingKeys(Protocol):
         ``Everything`` also marks the repository as known in full, unless a flush or ``need_everything`` came between.
         """
 
-    def need_everything(self, repository: RepositoryName) -> None:
-        """Forget that the repository is known in full: the next ``take``, whoever asks, is ``Everything``."""
+    def need_everything(self, repository: RepositoryName, *, anew: bool = True) -> None:
+        """Forget that the repository is known in full: the next ``take``, whoever asks, is ``Everything``.
+
+        Args:
+            repository: which.
+            anew: from the front; otherwise one that is under way will do.
+        """
 
     def is_whole(self, repository: RepositoryName) -> bool:
         """Whether the repository is known in full; otherwise ``take`` gives ``Everything``."""

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from softman.adapters.ports import Lease, PendingKeys
-from softman.model import Keys
+from softman.model import Everything, Keys
 from softman.names import RepositoryName
 
 _EVERY: Final = 1.0
@@ -52,6 +52,14 @@ class Arrivals:
         if keys is not None:
             self.fresh |= keys.keys
         return keys
+
+    def reached(self, after: str, rules: str) -> bool:
+        """The full sync is published up to ``after``, under ``rules``; whether it will go on there when it is cut.
+
+        Raises:
+            Busy: the lease is lost.
+        """
+        return self._pending.reached(self._lease, self._name, Everything(after, rules))
 
     def done(self, keys: frozenset[str], later: frozenset[str]) -> None:
         """``keys`` are published, but for those that are left for ``later``; a slice has time of its own again.

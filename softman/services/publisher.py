@@ -159,9 +159,14 @@ class Publisher:
         """
         yield from self._scopes.preview(*self._workplace(name), part)
 
-    def sync_everything(self, name: RepositoryName) -> Turn:
-        """Publish the full difference between bucket and repository; a present holder of the lease does it instead."""
-        self._pending.need_everything(name)
+    def sync_everything(self, name: RepositoryName, *, anew: bool = True) -> Turn:
+        """Publish the full difference between bucket and repository; a present holder of the lease does it instead.
+
+        Args:
+            name: the repository.
+            anew: from the front, though one that was cut could go on.
+        """
+        self._pending.need_everything(name, anew=anew)
         return self._turn(name)
 
     def sync_part(self, name: RepositoryName, part: Part) -> Turn:

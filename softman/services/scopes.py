@@ -36,7 +36,7 @@ from softman.services.progress import ProgressRecorder
 from softman.services.publication import Tally
 from softman.services.rivals import Rivals
 from softman.services.slices import Job, SliceMaker, SliceResult, Workplace, never
-from softman.services.standing import follows
+from softman.services.standing import follows, rules_note
 from softman.services.translate import cvmfs_errors
 
 log = get_logger(__name__)
@@ -155,6 +155,9 @@ class ScopeSync:
         check_owner(self._buckets, work.name)
         found = read_rules(self._buckets, record, self._site)
         work = replace(work, rules=found.rules, configuration=found.changed)
+        note = rules_note(found.rules).decode("latin-1")
+        if isinstance(scope, Everything) and scope.rules != note:
+            scope = Everything(rules=note)
         outcome = Outcome()
         with self._plan(work, scope, outcome, arrivals.fresh) as plan:
             progress = ProgressRecorder(
@@ -177,13 +180,14 @@ class ScopeSync:
                 head=None if verify else plan.head,
             )
             hand = _Hand(work, keeper, course, found.refusal, outcome)
-            # One that begins at the front again when it is cut has to come further than the one before.
+            # One that begins where the one before did, when it is cut, has to come further.
             may_be_cut = not isinstance(scope, Everything)
             try:
                 while not (outcome.ended or outcome.outdated or (may_be_cut and course.over())):
                     result = self._make(hand, job, plan)
                     may_be_cut = may_be_cut or result.report is not None
                     outcome.ended, outcome.outdated = result.ended, result.outdated
+                    may_be_cut = self._is_noted(arrivals, scope, outcome) or may_be_cut
                     progress.committed(result.tally, result.report.revision if result.report else None)
                     if not (outcome.ended or outcome.outdated or isinstance(scope, Keys)):
                         self._let_in(hand, arrivals, plan)
@@ -192,6 +196,14 @@ class ScopeSync:
             finally:
                 progress.end()
         return outcome
+
+    def _is_noted(self, arrivals: Arrivals, scope: Scope | Part, outcome: Outcome) -> bool:
+        """Note how far a full sync came, unless something on the way has to be looked at again."""
+        if not isinstance(scope, Everything) or outcome.ended or outcome.outdated:
+            return False
+        if outcome.left or not outcome.after:
+            return False
+        return arrivals.reached(outcome.after, scope.rules)
 
     def _make(self, hand: _Hand, job: Job, plan: _Plan) -> SliceResult:
         result = self._slices.make(hand.work, job, hand.keeper)
@@ -247,8 +259,8 @@ class ScopeSync:
 
             yield _Plan(looks(scope.keys, rules), rivals, False, lambda: 0, left, words, None, {})
             return
-        part = scope if isinstance(scope, Part) else Part()
-        complete = part == Part() or (part.verify and part == Part(verify=True))
+        part = scope if isinstance(scope, Part) else Part(after=scope.after)
+        complete = isinstance(scope, Everything) or part in {Part(), Part(verify=True)}
         countdown = Countdown(lambda: self._list(name, part))
         with cvmfs_errors(f"publishing {name}"), work.reader.snapshot() as base, closing(countdown):
             difference = self._difference(name, rules, part, base)
@@ -256,7 +268,7 @@ class ScopeSync:
             with closing(HeadStart(steps, self._slices.objects)) as head:
                 yield _Plan(
                     _followed(_renewed(head, fresh, rules), outcome),
-                    Rivals(self._buckets, name.bucket, complete=complete),
+                    Rivals(self._buckets, name.bucket, complete=complete and not part.after),
                     complete,
                     lambda: difference.compared,
                     lambda _done: countdown.left(),

@@ -1,8 +1,8 @@
 """Which rules a repository follows: noted at its root, so that a change of configuration leads to a full difference.
 
 The root has the attribute ``RULES_XATTR`` when the rules are not the usual ones: their fingerprint, and the depth of
-catalogs when softman made a ``.cvmfsdirtab`` for it. It is written at the end of a full difference, so one that is cut
-begins again.
+catalogs when softman made a ``.cvmfsdirtab`` for it. It is written at the end of a full difference: one that is cut
+is not taken for done, and goes on under the same rules only.
 """
 
 from typing import Final

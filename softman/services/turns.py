@@ -33,7 +33,7 @@ class MakesTurns(Protocol):
     def publish_changes(self, name: RepositoryName) -> Turn:
         """Publish what is pending."""
 
-    def sync_everything(self, name: RepositoryName) -> Turn:
+    def sync_everything(self, name: RepositoryName, *, anew: bool = True) -> Turn:
         """Publish the full difference."""
 
     def sync_part(self, name: RepositoryName, part: Part) -> Turn:
@@ -116,16 +116,20 @@ class Turns:
             return replace(turn, bulk=True)  # what is left is everything
         return turn
 
-    def sync_everything(self, name: RepositoryName) -> Turn:
+    def sync_everything(self, name: RepositoryName, *, anew: bool = True) -> Turn:
         """Publish the full difference between bucket and repository, whatever happened before.
+
+        Args:
+            name: the repository.
+            anew: from the front, though one that was cut could go on.
 
         Raises:
             CandidateRefused: the repository is locked, paused or retired.
             PermanentError: it cannot be published; the repository is held off.
         """
-        turn = self._make(name, self._publisher.sync_everything)
+        turn = self._make(name, lambda each: self._publisher.sync_everything(each, anew=anew))
         if turn.crowded:
-            self._pending.need_everything(name)
+            self._pending.need_everything(name, anew=anew)
         return turn
 
     def sync_part(self, name: RepositoryName, part: Part) -> Turn:

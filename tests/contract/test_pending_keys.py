@@ -283,6 +283,53 @@ def test_need_everything_reaches_the_holder_and_voids_a_full_sync_under_way(worl
     assert pending.take(lease, name, 1) is None
 
 
+FAR = Everything("cvmfs/caf\u00e9\udcff\nx", "rules 1")
+
+
+def test_a_full_sync_goes_on_where_it_was_cut_and_leaves_keys_pending(world: World, name: RepositoryName) -> None:
+    pending = world.pending()
+    lease = held(pending, name)
+    pending.add(name, frozenset({"before"}))
+    assert pending.take(lease, name, 1) == Everything()
+    assert pending.count(name) == 1
+    assert pending.reached(lease, name, Everything("cvmfs/a", "rules 1"))
+    assert pending.reached(lease, name, FAR)
+    assert pending.release(lease, name)
+    pending.need_everything(name, anew=False)
+    lease = held(pending, name)
+    assert pending.take(lease, name, 1) == FAR
+    assert pending.backlog(name, 9).keys == ("before",)
+    pending.done(lease, name, FAR)
+    assert pending.is_whole(name)
+    assert pending.take(lease, name, 9) == Keys(frozenset({"before"}))
+    pending.need_everything(name, anew=False)  # nothing is under way
+    assert pending.take(lease, name, 1) == Everything()
+
+
+def test_a_full_sync_that_is_asked_for_anew_begins_at_the_front(world: World, name: RepositoryName) -> None:
+    pending = world.pending()
+    lease = held(pending, name)
+    pending.take(lease, name, 1)
+    assert pending.reached(lease, name, FAR)
+    pending.need_everything(name)
+    assert not pending.reached(lease, name, FAR)  # of the one that was under way
+    assert pending.take(lease, name, 1) == Everything()
+    assert pending.reached(lease, name, FAR)
+    world.flush()
+    lease = held(pending, name)
+    assert pending.take(lease, name, 1) == Everything()
+
+
+def test_only_the_holder_says_how_far_it_came(world: World, name: RepositoryName) -> None:
+    pending = world.pending()
+    lease = held(pending, name)
+    assert not pending.reached(lease, name, FAR)  # it has taken no full sync
+    pending.take(lease, name, 1)
+    pending.release(lease, name)
+    with pytest.raises(Busy):
+        pending.reached(lease, name, FAR)
+
+
 def test_what_a_dead_holder_left_is_pending_again(world: World, name: RepositoryName) -> None:
     pending = world.pending(lease_seconds=3.0)
     know(world.pending(), name)

@@ -36,11 +36,14 @@ class Service:
 
     turn: Turn
     names: tuple[RepositoryName, ...] = (NAME,)
+    anew: bool | None = None
 
     def publish_changes(self, _name: RepositoryName) -> Turn:
         return self.turn
 
-    sync_everything = publish_changes
+    def sync_everything(self, _name: RepositoryName, *, anew: bool = True) -> Turn:
+        self.anew = anew
+        return self.turn
 
     def forget_refusals(self, _name: RepositoryName) -> None:
         pass
