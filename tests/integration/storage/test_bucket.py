@@ -12,16 +12,21 @@ from botocore.exceptions import ClientError
 from softman import wiring
 from softman.adapters.s3_client import S3Access
 from softman.adapters.s3_objects import S3Objects
+from softman.cvmfs.errors import HashMismatch, ObjectMissing
+from softman.cvmfs.fetch import is_intact
 from softman.names import RepositoryName
 from softman.standalone.stack import Options, Stack
-from softman.tasks.catalogue import SWEEP_STAGING
+from softman.tasks.catalogue import RESYNC, SWEEP_STAGING
 from softman.tasks.client import TaskSender, client_app
 from tests.support.journey import journey, storage
 from tests.support.shaking import shaken
 from tests.support.site import Site
 
-SETTINGS = {"CVMFS__STAGING_HOURS": "0.001", "RECONCILE_SECONDS": "10"}
-"""A fresh topic may sleep for half a minute: reconciliation finds what it did not tell."""
+SETTINGS = {"CVMFS__STAGING_HOURS": "0.001", "RECONCILE_SECONDS": "10", "SYNC__COMMIT_START_TIMEOUT": "120"}
+"""A fresh topic may sleep for half a minute: reconciliation finds what it did not tell.
+
+Publishers wait longer for a commit to begin than the broker waits for them.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +108,30 @@ def test_the_publishers_credential_writes_below_staging_only(bucket_site: Site, 
             pytest.fail(f"a publisher may {what}: {attempt()}")
     assert _published(bucket_site, travelled) == before
     client.delete_object(Bucket=bucket, Key=staged)
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("damaged", [b"damaged", None], ids=["damaged", "missing"])
+def test_what_is_damaged_or_missing_in_the_bucket_is_repaired_by_verifying(
+    bucket_site: Site, travelled: RepositoryName, damaged: bytes | None
+) -> None:
+    precious = b"precious " * 100
+    before = bucket_site.shown(travelled)
+    bucket_site.bucket(travelled.bucket).put("precious", precious)
+    bucket_site.shows(travelled, {**before, "/precious": precious})
+    with bucket_site.reader(travelled).snapshot() as snapshot:
+        ((content, kind),) = snapshot.lookup("/precious").objects()
+    store, path = storage(bucket_site, travelled), content.object_path(kind)
+    if damaged is None:
+        store.delete(path)
+    else:
+        store.put(path, damaged)
+    with pytest.raises((HashMismatch, ObjectMissing)):
+        bucket_site.shown(travelled)
+    app = client_app(bucket_site.settings)
+    TaskSender(app).send(RESYNC, str(travelled), "cvmfs/precious", True)
+    bucket_site.wait(lambda: is_intact(store, content, kind), "it is repaired")
+    assert bucket_site.shown(travelled) == {**before, "/precious": precious}
 
 
 @pytest.mark.stack
