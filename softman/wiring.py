@@ -55,6 +55,7 @@ from softman.services.connector import Connector
 from softman.services.holdings import Holdings, OwnerLimits
 from softman.services.lifecycle import Lifecycle
 from softman.services.material import KeyMaterial, MasterKind, Material, owned_public_keys
+from softman.services.portable import Porter
 from softman.services.publisher import Publisher, TurnLimits
 from softman.services.retirement import Retirements
 from softman.services.rollback import Rollbacks
@@ -183,6 +184,21 @@ def retirements(settings: Settings) -> Retirements:
         _material(settings),
         lambda name: open_store(settings, settings.cvmfs.storage, str(name), Role.STRATUM0),
         _now,
+    )
+
+
+def porter(settings: Settings) -> Porter:
+    """What writes and reads archives of repositories, with the role of stratum 0."""
+    vault, registry = _vault(settings, Role.STRATUM0)
+    return Porter(
+        registry,
+        vault,
+        _material(settings),
+        lambda name: open_store(settings, settings.cvmfs.storage, str(name), Role.STRATUM0),
+        hand_over=stratum0(settings).hand_over,
+        sign_whitelist=whitelists(settings).ensure,
+        marks=UpkeepFiles(settings.state_dir / "upkeep"),
+        clock=_now,
     )
 
 

@@ -105,6 +105,7 @@ _STACKS = {
     "tests/integration/test_demo.py": "own",
     "tests/integration/test_generated.py": "site",
     "tests/integration/test_keys.py": "site",
+    "tests/integration/test_lifecycle.py": "site",
     "tests/integration/test_main_job.py": "site",
     "tests/integration/test_metrics.py": "site",
     "tests/integration/test_notifications.py": "site",

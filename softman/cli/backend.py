@@ -16,6 +16,7 @@ from softman.errors import NotFound
 from softman.model import AuditEvent
 from softman.names import RepositoryName
 from softman.services.deadletters import DeadLetterOffice
+from softman.services.portable import Porter
 from softman.services.status import Status
 from softman.services.whitelists import Whitelists
 from softman.settings import Settings, configured, load_settings
@@ -43,6 +44,9 @@ class Backend(Protocol):
 
     def whitelists(self) -> Whitelists:
         """What exports and imports whitelists; on the host of stratum 0."""
+
+    def porter(self) -> Porter:
+        """What writes and reads archives of repositories; on the host of stratum 0."""
 
     def audit_log(self) -> AuditLog:
         """The audit log; on the host of stratum 0."""
@@ -113,6 +117,10 @@ class ServiceBackend:
     def whitelists(self) -> Whitelists:
         """What exports and imports whitelists; on the host of stratum 0."""
         return wiring.whitelists(self.settings)
+
+    def porter(self) -> Porter:
+        """What writes and reads archives of repositories; on the host of stratum 0."""
+        return wiring.porter(self.settings)
 
     def audit_log(self) -> AuditLog:
         """The audit log; on the host of stratum 0."""

@@ -269,6 +269,10 @@ class KeyMaterial:
         place = self._place(material.name, material.kind)
         return Master.of(self._vault.change_master(place, change, forget=forget))
 
+    def place(self, material: Material) -> str:
+        """Where the master key of a repository is, unless it is offline; see ``KeyVault.read_master``."""
+        return self._place(material.name, material.kind)
+
     def follow(self, material: Material, public_key: bytes) -> Material:
         """Note which public key a repository's whitelist is verified with."""
         text = public_key.decode()

@@ -21,6 +21,7 @@ from softman.names import Kind, RepositoryName
 from softman.services.connector import Connector
 from softman.services.lifecycle import Lifecycle
 from softman.services.material import KeyMaterial, MasterKind, Material
+from softman.services.portable import Porter
 from softman.services.publisher import Publisher, TurnLimits
 from softman.services.retirement import Retirements
 from softman.services.rollback import Rollbacks
@@ -133,6 +134,16 @@ class World:
             UpkeepFiles(self.root / "upkeep"),
             self.records,
             schedule=Schedule(Retention(1, timedelta(days=1)), collect=timedelta(hours=24), cycle=timedelta(days=10)),
+            clock=self.clock,
+        )
+        self.porter = Porter(
+            registry,
+            keys,
+            self.keys,
+            lambda name: LocalStore(self.root / str(name)),
+            hand_over=self.stratum0.hand_over,
+            sign_whitelist=self.whitelists.ensure,
+            marks=UpkeepFiles(self.root / "upkeep"),
             clock=self.clock,
         )
         self.rollbacks = Rollbacks(self.lifecycle, self.keys, self.opened)

@@ -68,6 +68,7 @@ class MemoryBackend:
     sent: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
     announced: tuple[bytes, ...] = ()
     audit_files: Path = Path("/nonexistent")
+    archives: Any = None
     on_send: Callable[[TaskSpec], Request] = lambda _task: DoneRequest()
 
     def status(self) -> Status:
@@ -93,6 +94,9 @@ class MemoryBackend:
 
     def whitelists(self) -> Whitelists:
         raise NotImplementedError
+
+    def porter(self) -> Any:
+        return self.archives
 
     def audit_log(self) -> AuditFiles:
         return AuditFiles(self.audit_files, self.now)

@@ -45,6 +45,7 @@ def failing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExce
 def test_these_commands_are_there() -> None:
     assert COMMANDS == [
         "audit",
+        "backup",
         "broker",
         "cache",
         "cat",
@@ -58,9 +59,11 @@ def test_these_commands_are_there() -> None:
         "doctor",
         "down",
         "env",
+        "export",
         "exporter",
         "gc",
         "get",
+        "import",
         "key",
         "lock",
         "log",
@@ -74,6 +77,7 @@ def test_these_commands_are_there() -> None:
         "request",
         "resign",
         "restore",
+        "restore-backup",
         "resume",
         "resync",
         "retire",
