@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
@@ -63,8 +62,7 @@ def _object_store(settings: Settings) -> tuple[str, ...]:
     """The origins that scripts send files to."""
     if not settings.uploads.enabled:
         return ()
-    parts = urlsplit(settings.s3.public_endpoint or settings.s3.endpoint)
-    return (f"{parts.scheme}://{parts.netloc}",)
+    return (security.origin(settings.s3.public_endpoint or settings.s3.endpoint),)
 
 
 @asynccontextmanager
