@@ -20,6 +20,7 @@ from celery.beat import Scheduler, SchedulingError
 
 from softman import wiring
 from softman.adapters.ports import Clockwork
+from softman.adapters.signs import give_sign
 from softman.errors import TransientError
 from softman.log import get_logger
 from workers.base import settings
@@ -59,6 +60,7 @@ class SharedScheduler(Scheduler):
             if not self._away:
                 _log.warning("beat works alone: turns cannot be shared", error=str(exc))
             self._away = True
+        give_sign(settings().state_dir, "beat")
         return float(super().tick(*args, **kwargs))
 
     def is_due(self, entry: Any) -> tuple[bool, float]:

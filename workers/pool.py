@@ -11,6 +11,7 @@ from softman.settings import Settings
 from softman.tasks.application import Application
 from softman.tasks.catalogue import TASK_QUEUES
 from softman.tasks.config import celery_settings
+from workers import living as living  # noqa: PLC0414 - its signal handlers must be there
 from workers import metering as metering  # noqa: PLC0414 - its signal handlers must be there
 from workers import remote as remote  # noqa: PLC0414 - its command must be there
 from workers import stopping as stopping  # noqa: PLC0414 - its signal handler must be there

@@ -11,7 +11,7 @@ from softman.cli.lazy import LazyGroup
 from softman.cli.main import COMMANDS, guarded
 from softman.cli.session import Session
 
-_ELSEWHERE = {"up", "down", "env", "demo", "repo", "completion", "exporter"}
+_ELSEWHERE = {"up", "down", "env", "demo", "repo", "completion", "exporter", "run", "alive", "site", "dashboard"}
 """What has nothing to do with a service that runs."""
 
 

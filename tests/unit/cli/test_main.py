@@ -44,6 +44,7 @@ def failing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExce
 
 def test_these_commands_are_there() -> None:
     assert COMMANDS == [
+        "alive",
         "audit",
         "backup",
         "broker",
@@ -83,6 +84,8 @@ def test_these_commands_are_there() -> None:
         "retire",
         "rollback",
         "rotate",
+        "run",
+        "site",
         "status",
         "syncs",
         "unlock",
