@@ -54,3 +54,12 @@ def test_dashboards_reach_the_public_exchange_with_public_names_only() -> None:
     rights = RIGHTS["dashboard"]
     for name in (*PUBLIC_TASKS, "softman.commit", "softman.resign", COMMIT, CONNECTOR):
         assert bool(re.search(rights.topics[PUBLIC_EXCHANGE], name)) == (name in PUBLIC_TASKS)
+
+
+def test_only_our_dashboard_asks_for_what_administrators_decide() -> None:
+    """It knows who is one; another system is any broker user ``client``."""
+    for role, allowed in (("dashboard", True), ("client", False)):
+        topics = RIGHTS[role].topics[PUBLIC_EXCHANGE]
+        assert bool(re.search(topics, "softman.set_quotas")) == allowed
+        assert re.search(topics, "softman.rollback")
+        assert not re.search(topics, "softman.collect_garbage")
