@@ -1,12 +1,16 @@
 """Our own gateway in front of one repository on disk, without HTTP and without a broker."""
 
 import io
-import json
-from collections.abc import Callable, Iterable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+
+import uvicorn
 
 from softman.cvmfs.format.hashes import ContentHash
 from softman.cvmfs.format.keys import GatewayKey, RepositoryKeys
@@ -17,7 +21,7 @@ from softman.cvmfs.repository import Limits, Repository
 from softman.cvmfs.store.local import LocalStore
 from softman.cvmfs.tags import Tagging
 from softman.errors import Conflict
-from softman.gateway.app import Call, answer
+from softman.gateway.app import Call, answer, create_app
 from softman.gateway.body import Body
 from softman.model import Base, CommitAnswer, CommitRequest
 from softman.services.gateway.access import AccessKey, Door
@@ -158,12 +162,18 @@ def _key_file(directory: Path, kind: str) -> bytes:
     raise AssertionError(kind)
 
 
-def fields_of(text: str) -> dict[str, object]:
-    """The fields of an answer."""
-    fields: dict[str, object] = json.loads(text)
-    return fields
-
-
-def names(objects: Iterable[object]) -> list[str]:
-    """For comparing."""
-    return sorted(map(str, objects))
+@contextmanager
+def serving_gateway(gateway: Gateway) -> Iterator[str]:
+    """The gateway behind a real web server, as ``softman.gateway.main`` serves it; the address of its API."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        config = uvicorn.Config(create_app(gateway), log_config=None, access_log=False, lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/api/v1"
+        finally:
+            server.should_exit = True
+            thread.join()
