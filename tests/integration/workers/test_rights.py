@@ -39,7 +39,7 @@ WRITES = {
     "publisher": {PUBLISHER, BULK, CONNECTOR, COMMIT, DEAD, ENTRANCE["publisher"], *CHATTER},
     "connector": {BULK, DEAD, ENTRANCE["connector"], *CHATTER},
     "commit": {DEAD, ENTRANCE["commit"], *CHATTER},
-    "stratum0": {STRATUM0, PUBLISHER, DEAD, ENTRANCE["stratum0"], *CHATTER},
+    "stratum0": {STRATUM0, PUBLISHER, BULK, CONNECTOR, DEAD, ENTRANCE["stratum0"], *CHATTER},
     "beat": {STRATUM0, PUBLISHER, BULK, TASK_EVENTS},
     "flower": {CONTROL},
     "rgw": {EVENTS},
