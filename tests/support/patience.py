@@ -11,7 +11,7 @@ from botocore import exceptions as boto
 from softman.cvmfs.errors import StoreUnavailable
 from softman.errors import TransientError
 
-SECONDS = 180.0
+SECONDS = 300.0
 """Longest wait for anything: far above what is usual, because machines are busy."""
 T = TypeVar("T")
 PASSING = (TransientError, StoreUnavailable, boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError)

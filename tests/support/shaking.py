@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import psutil
+import pytest
 
 from softman.standalone.stack import Stack
 
@@ -23,12 +24,12 @@ def asked(kind: str) -> bool:
     """Whether this kind of trouble is wanted.
 
     Raises:
-        ValueError: the variable names something else.
+        UsageError: the variable names something else.
     """
     kinds = set(filter(None, os.environ.get(SHAKE, "").split(",")))
     if unknown := kinds - _KINDS:
         msg = f"{SHAKE} knows {sorted(_KINDS)}, not {sorted(unknown)}"
-        raise ValueError(msg)
+        raise pytest.UsageError(msg)
     return kind in kinds
 
 

@@ -54,11 +54,12 @@ class Site:
     def status(self) -> Status:
         return wiring.status(self.settings)
 
-    def wake_topic(self) -> None:
-        """Wait until the object store's fresh topic delivers (half a minute after its start; decision 20)."""
+    def wake_topic(self, *, wait: bool = True) -> None:
+        """Make the object store's topic, which delivers half a minute after the store's start (decision 20)."""
         with Canary(self.stack) as canary:
             canary.send()
-            canary.wait()
+            if wait:
+                canary.wait()
 
     def ask(self, user: str, *more: object) -> RepositoryName:
         """Ask for a repository as another system would: a bare Celery client that declares nothing."""
