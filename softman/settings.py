@@ -312,6 +312,7 @@ class Settings(BaseSettings):
             "cvmfs.url": self.cvmfs.url,
             "vault.address": self.vault.address,
             "dashboard.url": self.dashboard.url,
+            "dashboard.operations_url": self.dashboard.operations_url.get_secret_value(),
             "dashboard.provider.issuer": self.dashboard.provider.issuer,
         }
 

@@ -85,6 +85,9 @@ class DashboardSettings(Section):
     """The port likewise."""
     state_dir: Path = Path("/var/lib/softman/dashboard")
     """Sessions, idempotency keys and requests that wait for the broker; private."""
+    operations_url: SecretStr = SecretStr("")
+    """``broker_url`` of the user ``softman-operations``, for what administrators see of workers and do with dead
+    letters; empty: the dashboard cannot do that for them, and ``softman dead`` can."""
     provider: ProviderSettings = ProviderSettings()
     claims: ClaimSettings = ClaimSettings()
     session_idle: float = Field(default=3600.0, gt=0)

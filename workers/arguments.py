@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softman.errors import InvalidInput
-from softman.names import Kind, RepositoryName, is_text
+from softman.names import MAX_REPOSITORY_NAME, Kind, RepositoryName, is_text
 
 MAX_TEXT = 1024
 """Characters of one text argument."""
@@ -81,6 +81,17 @@ _CONVERTERS: dict[Any, Converter] = {
 }
 
 
+_SCHEMAS: Mapping[Converter, Mapping[str, Any]] = {
+    _text: {"type": "string", "maxLength": MAX_TEXT},
+    _text_or_none: {"type": ["string", "null"], "maxLength": MAX_TEXT},
+    _flag: {"type": "boolean"},
+    _number: {"type": "integer", "minimum": 0},
+    _repository: {"type": "string", "maxLength": MAX_REPOSITORY_NAME, "description": "<label>.<domain>"},
+    _kind: {"type": "string", "enum": [kind.value for kind in Kind]},
+    _mapping: {"type": "object"},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """How a task may be called."""
@@ -105,6 +116,17 @@ class Signature:
                 msg = f"{function.__qualname__}: the parameter {name!r} has an annotation that cannot be checked"
                 raise TypeError(msg) from None
         return cls(signature, converters)
+
+    def schema(self) -> dict[str, Any]:
+        """How the task may be called, as JSON Schema of its arguments by name; by position they come in this order."""
+        parameters = self.signature.parameters.items()
+        properties: dict[str, dict[str, Any]] = {}
+        for name, parameter in parameters:
+            properties[name] = dict(_SCHEMAS[self.converters[name]])
+            if parameter.default is not inspect.Parameter.empty:
+                properties[name]["default"] = parameter.default
+        required = [name for name, parameter in parameters if parameter.default is inspect.Parameter.empty]
+        return {"type": "object", "properties": properties, "required": required, "additionalProperties": True}
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The checked arguments by name, ready to call the body with.

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from softman.dashboard.desk import Desk
 from softman.dashboard.desk_base import Services
 from softman.dashboard.desk_views import Part
-from softman.dashboard.desk_wishes import BrokerWishes, impatient_app
+from softman.dashboard.desk_wishes import BrokerWishes, impatient_app, operations_app
 from softman.dashboard.outbox import Outbox
 from softman.errors import ServiceUnavailable
 from softman.services.browsing import Browser
@@ -34,7 +34,8 @@ def build_desk(settings: Settings, outbox: Outbox) -> Desk:
     seen = views(settings)
     roster = Roster(seen.registry, seen.open_reader)
     app = impatient_app(settings)
-    operations = BrokerOperations(app)
+    operating = operations_app(settings)
+    operations = BrokerOperations(operating)
     browser = Browser(seen.open_reader)
     return Desk(
         Services(
@@ -50,7 +51,7 @@ def build_desk(settings: Settings, outbox: Outbox) -> Desk:
             public_keys=seen.public_keys,
             wishes=BrokerWishes(app, outbox),
             operations=operations,
-            dead_letters=DeadLetterOffice(BrokerDeadLetters(app)),
+            dead_letters=DeadLetterOffice(BrokerDeadLetters(operating)),
             uploads=uploads(settings, browser.published) if settings.uploads.enabled else None,
             checks=_checks(settings, roster, operations, seen),
             clock=time.time,

@@ -69,6 +69,12 @@ class BrokerWishes:
         return self._outbox.waiting()
 
 
+def operations_app(settings: Settings) -> Celery[Any]:
+    """``impatient_app`` with the user for operations; that of the dashboard when none is set."""
+    url = settings.dashboard.operations_url
+    return impatient_app(settings.model_copy(update={"broker_url": url}) if url.get_secret_value() else settings)
+
+
 def impatient_app(settings: Settings) -> Celery[Any]:
     """A client application that tries once: whoever clicked waits."""
     app = client_app(settings)

@@ -133,6 +133,10 @@ def _push(site: Site) -> dict[str, str]:
     return {"S3__PUSH_ENDPOINT": site.push_endpoint, "S3__CREATE_MISSING_USERS": "true"}
 
 
+def _operations(site: Site) -> dict[str, str]:
+    return {"DASHBOARD__OPERATIONS_URL": site.broker_url("operations")}
+
+
 def _pages(site: Site) -> dict[str, str]:
     """Where the dashboard listens and whom it asks who somebody is. ID tokens serve as API tokens here."""
     if site.dashboard is None:
@@ -177,7 +181,7 @@ _SOURCES: dict[str, tuple[Callable[[Site], dict[str, str]], ...]] = {
     "beat": (_common,),
     "client": (_common,),
     "flower": (_common,),
-    "dashboard": (_common, _pages, _DASHBOARD, _uploader),
+    "dashboard": (_common, _pages, _operations, _DASHBOARD, _uploader),
     "admin": (
         _common,
         _STORING,

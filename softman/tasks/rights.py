@@ -48,6 +48,7 @@ from softman.tasks.catalogue import (
     SET_QUOTAS,
     STRATUM0,
     SWEEP_STAGING,
+    TASK_QUEUES,
     UPKEEP,
     TaskSpec,
 )
@@ -159,6 +160,18 @@ def _flower() -> Rights:
     )
 
 
+def _operations() -> Rights:
+    """What Flower may, and to take dead letters and put them back to where they came from."""
+    watching = _flower()
+    topics = {queue: _one_of(queue) for queue in (*TASK_QUEUES, EVENTS)} | {PUBLIC_EXCHANGE: _one_of(*PUBLIC_TASKS)}
+    return Rights(
+        configure=watching.configure,
+        write=_one_of(CONTROL, *topics, patterns=(_ANSWERS, _LISTENER)),
+        read=_one_of(REPLIES, TASK_EVENTS, DEAD, patterns=(_ANSWERS, _LISTENER)),
+        topics=topics,
+    )
+
+
 _DECIDED_BY_ADMINISTRATORS = (SET_QUOTAS,)
 """Public tasks that only softman's own dashboard may ask for, since it knows who is an administrator."""
 
@@ -174,6 +187,7 @@ RIGHTS: Mapping[str, Rights] = {
     **{role: _worker(role) for role in WORKERS},
     "beat": _beat(),
     "flower": _flower(),
+    "operations": _operations(),
     # RGW looks whether its exchange is there, publishes, and waits for confirms on a reply queue.
     "rgw": Rights(
         configure=_one_of(patterns=[_GATEWAY_REPLIES]),
@@ -182,7 +196,8 @@ RIGHTS: Mapping[str, Rights] = {
         topics={EVENTS: _one_of(patterns=[_GATEWAY_TOPICS])},
     ),
 }
-"""The rights of every role. ``client`` is any other system that asks for public tasks."""
+"""The rights of every role. ``client`` is any other system that asks for public tasks; ``operations`` is what the
+dashboard does for administrators."""
 
 
 def user_name(role: str) -> str:

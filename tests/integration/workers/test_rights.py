@@ -42,6 +42,7 @@ WRITES = {
     "stratum0": {STRATUM0, PUBLISHER, BULK, CONNECTOR, DEAD, ENTRANCE["stratum0"], *CHATTER},
     "beat": {STRATUM0, PUBLISHER, BULK, TASK_EVENTS},
     "flower": {CONTROL},
+    "operations": {*TASK_QUEUES, EVENTS, PUBLIC_EXCHANGE, CONTROL},
     "rgw": {EVENTS},
 }
 READS = {
@@ -50,6 +51,7 @@ READS = {
     "connector": {CONNECTOR},
     "commit": {COMMIT},
     "stratum0": {STRATUM0},
+    "operations": {DEAD},
 }
 KEYS = {
     **{queue: queue for queue in TASK_QUEUES},
