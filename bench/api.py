@@ -53,7 +53,7 @@ def fill(bench: BenchSite, repositories: int) -> list[RepositoryName]:
     bench.stack.create_s3_user(USER)
     wiring._bucket_connector(bench.settings).ensure_bucket(real.bucket, USER)  # noqa: SLF001 - as the connector does
     for number in range(FILES):
-        bucket.put(f"cvmfs/dir{number % 10}/file{number}", b"content %d" % number)
+        bucket.put(f"dir{number % 10}/file{number}", b"content %d" % number)
     bench.sync(real)
     settings = bench.settings
     registry = VaultRegistry(VaultSession(settings.vault, Role.STRATUM0), settings.vault)

@@ -84,6 +84,8 @@ def _published(bench: Any, role: str, exchange: str, key: str, headers: dict[str
 @pytest.mark.parametrize("role", WRITES)
 def test_a_role_writes_to_its_own_exchanges_only(bench: Any, role: str) -> None:
     keys = {**KEYS, DEAD: DEAD_KEYS.get(role, PUBLISHER)}
+    if role == "operations":  # puts notifications back under the name of their queue
+        keys[EVENTS] = EVENTS
     written = {exchange for exchange in EXCHANGES if _published(bench, role, exchange, keys.get(exchange, STRATUM0))}
     assert written == WRITES[role]
 
