@@ -39,7 +39,7 @@ from softman.settings import load_settings
 from softman.standalone.process import base_environment
 from softman.standalone.roles import environment
 
-FILES = 300
+FILES = 60
 GOAL = 0.050
 PATIENCE = 120.0
 ADMIN = Principal("root", "root", admin=True)
@@ -63,7 +63,7 @@ def fill(bench: BenchSite, repositories: int) -> list[RepositoryName]:
         registry.put(RegistryRecord(name, Owner(name.label, name.label), State.ACTIVE))
         for link in Link:
             records.set_link(name, LinkProgress(link, LinkState.DONE, time.time(), "done"))
-        for revision in range(2, 12):
+        for revision in range(2, 6):
             records.set_report(SyncReport(str(name), revision, "ab" * 20, added=3, finished_at=time.time()))
         records.set_refusals(name, [Refusal(f"cvmfs/bad{each}", "why") for each in range(5)], None)
     return [real, *names]
@@ -169,7 +169,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--repositories", type=int, default=1000)
     arguments.add_argument("--rate", type=int, default=100, help="requests a second")
-    arguments.add_argument("--seconds", type=float, default=30.0)
+    arguments.add_argument("--seconds", type=float, default=20.0)
     chosen = arguments.parse_args()
     with site() as bench:
         names = fill(bench, chosen.repositories)
