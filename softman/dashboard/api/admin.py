@@ -26,7 +26,7 @@ from softman.dashboard.depends import TheDesk, Who
 from softman.names import RepositoryName
 
 _TAGS: list[str | Enum] = ["administration"]
-_OF_LETTERS = OF_ADMIN | problems(HTTPStatus.NOT_FOUND)
+_OF_THINGS = OF_ADMIN | problems(HTTPStatus.NOT_FOUND)
 LetterId = Annotated[str, Path(pattern="^[0-9a-f]{4,64}$", examples=["3f0a9c1d2e4b"])]
 
 
@@ -40,7 +40,7 @@ def show_overview(who: Who, desk: TheDesk) -> Response:
     return json_answer(Overview.of(desk.overview(who)))
 
 
-@router.get("/admin/repositories", tags=_TAGS, response_model=Listing[Repository], responses=OF_ADMIN)
+@router.get("/admin/repositories", tags=_TAGS, response_model=Listing[Repository], responses=_OF_THINGS)
 def list_all_repositories(
     request: Request, who: Who, desk: TheDesk, after: After = None, limit: Limit = 50
 ) -> Response:
@@ -79,13 +79,13 @@ def list_dead_letters(request: Request, who: Who, desk: TheDesk) -> Response:
     return listed(request, page_of(desk.dead_letters(who), DeadLetter.of))
 
 
-@router.post("/admin/dead-letters/{letter}/requeue", tags=_TAGS, response_model=DeadLetter, responses=_OF_LETTERS)
+@router.post("/admin/dead-letters/{letter}/requeue", tags=_TAGS, response_model=DeadLetter, responses=_OF_THINGS)
 def requeue_dead_letter(letter: LetterId, who: Who, desk: TheDesk) -> Response:
     """Put a dead letter back to the queue that it came from."""
     return json_answer(DeadLetter.of(desk.requeue(who, letter)))
 
 
-@router.delete("/admin/dead-letters/{letter}", tags=_TAGS, response_model=DeadLetter, responses=_OF_LETTERS)
+@router.delete("/admin/dead-letters/{letter}", tags=_TAGS, response_model=DeadLetter, responses=_OF_THINGS)
 def discard_dead_letter(letter: LetterId, who: Who, desk: TheDesk) -> Response:
     """Throw a dead letter away. No data is lost by it: reconciliation compares every bucket in full."""
     return json_answer(DeadLetter.of(desk.discard(who, letter)))

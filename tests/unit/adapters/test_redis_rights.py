@@ -26,7 +26,7 @@ def test_passwords_are_hashed_and_others_cannot_log_in() -> None:
 
 
 def test_a_role_at_redis_is_one_at_the_broker() -> None:
-    assert set(CACHE_RIGHTS) | {"admin", "rgw"} == set(RIGHTS)
+    assert set(CACHE_RIGHTS) | {"admin", "operations", "rgw"} == set(RIGHTS)
 
 
 def test_publishers_may_call_what_scripts_call() -> None:
