@@ -27,7 +27,11 @@ class Browser:
         self.http.close()
 
     def log_in(self, user: str, page: str = "/") -> httpx2.Response:
-        """Log in as one of the development users; the answer is the page one comes out at."""
+        """Log in as one of ``identity_provider.PEOPLE``; others have no user name there.
+
+        Returns:
+            The answer that leads to ``page``.
+        """
         form = self.http.get("/login", params={"next": page})
         assert form.status_code == 303, form.text
         address = form.headers["location"]
@@ -35,7 +39,9 @@ class Browser:
         back = self.http.post(address, data={"sub": user})
         assert back.status_code == 302, back.text
         assert urlsplit(back.headers["location"]).path == "/login/callback"
-        return self.http.get(back.headers["location"])
+        landed = self.http.get(back.headers["location"])
+        assert landed.status_code == 303, landed.text
+        return landed
 
     @property
     def csrf_token(self) -> str:
