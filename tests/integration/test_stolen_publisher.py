@@ -380,6 +380,7 @@ def test_no_process_has_a_secret_of_another_or_shows_one(site: Site) -> None:
     secrets = {
         stack.s3_credentials("connector").secret_key: {"connector"},
         stack.s3_credentials("reader").secret_key: {"publisher", "bulk"},
+        stack.s3_credentials("uploader").secret_key: {"dashboard"},
         stack.vault_role("stratum0")[1]: {"stratum0", "commit"},
         stack.vault_role("publisher")[1]: {"publisher", "bulk"},
         stack.push_endpoint: {"connector"},

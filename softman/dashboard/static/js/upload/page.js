@@ -101,10 +101,10 @@ function start(place) {
     part("review").hidden = true;
     part("drop").hidden = false;
     part("progress").hidden = false;
-    interrupted();
     rate.reset();
     rows.add(items);
     transfer.add(items);
+    interrupted();
     summary();
     part("pause").focus({ preventScroll: true });
   }
