@@ -96,6 +96,9 @@ def test_stock_publishers_write_through_our_gateway(
         assert bench.reader().manifest().revision == ours + 1
         host.server("transaction", f"{NAME}/sub/one")
         host.run("rm", "-r", f"/cvmfs/{NAME}/sub/one/d")
+        bench.gateway.drop_below(f"{NAME}/")  # as when the gateway starts again in between
+        with pytest.raises(AssertionError, match="invalid lease"):
+            host.server("publish", "-f", NAME)
         host.server("abort", "-f", NAME)
         assert bench.gateway.leases() == {}
         key = host.keys / f"{NAME}.pub"
