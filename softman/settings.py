@@ -243,7 +243,7 @@ class LifecycleSettings(_Section):
 
     grace_days: float = Field(default=30.0, ge=0)
     """So long a retired repository can be restored in any case; then content and keys go, unless they are kept."""
-    turn_seconds: float = Field(default=60.0, gt=0)
+    turn_seconds: float = Field(default=20.0, gt=0)
     """So long one task removes or reads what is stored, before it makes way for others and goes on later."""
     upkeep_seconds: float = Field(default=300.0, gt=0)
     """How often a turn of garbage collection and checks begins; each takes ``turn_seconds`` at most."""

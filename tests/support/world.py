@@ -15,6 +15,7 @@ from softman.cvmfs.format.keys import RepositoryKeys, generate_gateway_key, gene
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository, Retention
 from softman.cvmfs.staging import Staging
+from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.store.local import LocalStore
 from softman.model import CommitAnswer, CommitRequest, RegistryRecord, Turn
 from softman.names import Kind, RepositoryName
@@ -123,9 +124,7 @@ class World:
             clock=self.clock,
         )
         self.lifecycle = Lifecycle(registry, timedelta(days=30), self.clock)
-        self.retirements = Retirements(
-            registry, keys, self.keys, lambda name: LocalStore(self.root / str(name)), self.clock
-        )
+        self.retirements = Retirements(registry, keys, self.keys, self.store, self.clock)
         self.connector = Connector(self.buckets)
         self.upkeep = Upkeep(
             registry,
@@ -140,7 +139,7 @@ class World:
             registry,
             keys,
             self.keys,
-            lambda name: LocalStore(self.root / str(name)),
+            self.store,
             hand_over=self.stratum0.hand_over,
             sign_whitelist=self.whitelists.ensure,
             marks=UpkeepFiles(self.root / "upkeep"),
@@ -166,6 +165,9 @@ class World:
 
     def repository(self, name: RepositoryName, keys: RepositoryKeys) -> Repository:
         return Repository(LocalStore(self.root / str(name)), str(name), keys, now=self.clock)
+
+    def store(self, name: RepositoryName) -> StagedStore:
+        return LocalStore(self.root / str(name))
 
     def opened(self, material: Material) -> Repository:
         return self.whitelists.opened(material, material.keys)

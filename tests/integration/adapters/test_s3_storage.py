@@ -1,6 +1,8 @@
 """Repositories in a bucket of the real object store, published by the services as ``wiring`` builds them."""
 
+import io
 import os
+import tarfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from softman import wiring
 from softman.adapters.s3_client import S3Access, s3_client
 from softman.adapters.s3_objects import S3Objects
 from softman.adapters.s3_store import S3Store
+from softman.adapters.vault_layout import Role
 from softman.cvmfs.areas import staged_name
 from softman.cvmfs.errors import HashMismatch, ObjectMissing, StoreError, StoreUnavailable
 from softman.cvmfs.format.entry import Compression
@@ -25,12 +28,14 @@ from softman.cvmfs.gc import Retention
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
+from softman.cvmfs.store.base import StagedStore
 from softman.cvmfs.transaction import Transaction
 from softman.errors import ServiceUnavailable
+from softman.model import Part
 from softman.names import RepositoryName
 from softman.settings import Settings, load_settings
 from softman.standalone.stack import Stack
-from softman.storage import storage_objects
+from softman.storage import open_store, storage_objects
 from tests.support.bucket_storage import BucketStorage
 from tests.support.patience import patient_clients
 from tests.support.world import Clock, World
@@ -53,6 +58,9 @@ class BucketWorld(World):
 
     def reader(self, name: RepositoryName, public_keys: tuple[bytes, ...] = ()) -> RepositoryReader:
         return wiring.reader_with(self.chosen, name, public_keys or (self.material["publicKey"].encode(),))
+
+    def store(self, name: RepositoryName) -> StagedStore:
+        return open_store(self.chosen, self.chosen.cvmfs.storage, str(name), Role.STRATUM0)
 
     @property
     def chosen(self) -> Settings:
@@ -334,6 +342,41 @@ def test_garbage_is_collected_but_not_what_a_running_transaction_may_count_on(
     assert not store.is_stored(orphan.hash, ObjectKind.FILE)
     assert set(store.names()) < before
     assert world.shown(name)["/file"] == b"second"
+
+
+def test_upkeep_of_a_bucket(world: BucketWorld) -> None:
+    """Damaged and missing objects are found and repaired, garbage goes in turns, an archive holds everything."""
+    name = world.provision()
+    for path in ("damaged", "missing", "sound"):
+        world.buckets.put(name.bucket, f"cvmfs/{path}", path.encode())
+    world.sync(name)
+    store = world.store(name)
+    with world.reader(name).snapshot() as snapshot:
+        objects = {path: snapshot.lookup(path) for path in (b"/damaged", b"/missing")}
+    paths = [entry.hash.object_path(ObjectKind.FILE) for entry in objects.values() if entry and entry.hash]
+    store.put(paths[0], b"decayed")
+    store.delete(paths[1])
+    found = world.upkeep.check(name, lambda: False)
+    assert {fault.path for fault in found.faults} == {"/damaged", "/missing"}
+    for key in found.keys:
+        world.publisher.sync_part(name, Part(key, verify=True))
+    assert len(world.upkeep.check_share(name, lambda: False).repaired) == 2
+    for number in range(3):
+        world.clock.tick(2 * 86400)
+        world.buckets.put(name.bucket, "cvmfs/sound", b"%d" % number)
+        world.sync(name)
+    done = world.upkeep.collect_garbage(name, over=lambda: False)
+    assert done.complete
+    assert done.objects >= 1
+    assert world.upkeep.check(name, lambda: False).faults == ()
+    archive = io.BytesIO()
+    world.porter.export(name, archive, keys=True, progress=lambda _more: None)
+    world.lifecycle.retire(name, keep_content=False)
+    world.clock.tick(31 * 86400)
+    assert world.retirements.drop(name, lambda: False)
+    assert list(store.names()) == []
+    with tarfile.open(fileobj=io.BytesIO(archive.getvalue())) as members:
+        assert {member.name.removeprefix("storage/") for member in members} > set(paths)
 
 
 class _Dying(S3Store):

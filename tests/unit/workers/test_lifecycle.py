@@ -124,7 +124,7 @@ def test_a_retirement_that_stopped_is_resumed(
 def test_dropping_goes_on_later(sent: Sent, monkeypatch: pytest.MonkeyPatch, audit_log: AuditFiles) -> None:
     retirements = Retirements()
     monkeypatch.setattr(wiring, "retirements", lambda _settings: retirements)
-    moments = iter([0.0, 61.0, 61.0, 100.0, 101.0, 102.0])
+    moments = iter([0.0, 21.0, 21.0, 100.0, 101.0, 102.0])
     monkeypatch.setattr("workers.lifecycle.time.monotonic", lambda: next(moments))
     drop_retired()
     assert [spec for spec, *_ in sent.tasks] == [DROP_RETIRED]
