@@ -94,6 +94,7 @@ def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 _STACKS = {
+    "tests/browser/": "browser",
     "tests/chaos/": "site",
     "tests/compat/": "stack",
     "tests/compat/test_keys.py": "",
@@ -134,7 +135,7 @@ Tests of one kind run one after the other in one process, so that hardly a stack
 """
 _UNHEARD = "tests/integration/test_stolen_publisher.py"
 """Needs no events, so it comes first on its site, whose topic sleeps for half a minute."""
-_ORDER = ("site", "stack", "workers", "own", "")
+_ORDER = ("site", "stack", "workers", "own", "browser", "")
 """What takes minutes comes first; single tests fill what is left of the time."""
 
 
@@ -190,6 +191,13 @@ def stack_packages() -> None:
     missing = missing_packages()
     if missing:
         _unavailable(f"the embedded stack needs Debian packages: {install_command(missing)}")
+
+
+@pytest.fixture(scope="session")
+def browser_package() -> None:
+    """Debian's chromium is installed; otherwise the test is skipped, or fails when it may not be."""
+    if "chromium" in missing_packages(browser=True):
+        _unavailable(f"the browser tests need a Debian package: {install_command(['chromium'])}")
 
 
 @pytest.fixture(scope="session")

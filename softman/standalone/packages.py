@@ -21,6 +21,8 @@ _PROGRAMS = {
     "redis-server": ("redis-server",),
     "nginx-light": ("nginx",),
 }
+_BROWSER = ("chromium", "fonts-liberation")
+"""What tests of the dashboard look at it with; the stack itself needs no browser."""
 _INSTALL = ("apt-get", "install", "-y", "--no-install-recommends")
 _SHOWN_LINES = 30
 _SCRIPT = """\
@@ -39,11 +41,17 @@ fi
 """
 
 
-def missing_packages() -> list[str]:
-    """The Debian packages whose programs are not installed, in the order of installation."""
+def missing_packages(*, browser: bool = False) -> list[str]:
+    """The Debian packages whose programs are not installed, in the order of installation.
+
+    Args:
+        browser: also those of the browser of tests.
+    """
     missing = [package for package, programs in _PROGRAMS.items() if not all(map(find_program, programs))]
     if not SERVER_SCRIPT.exists() or find_program("epmd") is None:
         missing.append("rabbitmq-server")
+    if browser and find_program("chromium") is None:
+        missing += _BROWSER
     return missing
 
 
@@ -53,11 +61,12 @@ def install_command(packages: list[str]) -> str:
     return shlex.join([*prefix, *_INSTALL, *packages])
 
 
-def ensure_packages(*, install: bool) -> list[str]:
+def ensure_packages(*, install: bool, browser: bool = False) -> list[str]:
     """Make sure that the servers are installed.
 
     Args:
         install: install what is missing, as root or through sudo (which may ask for a password on a terminal).
+        browser: also the browser of tests.
 
     Returns:
         The packages that were installed now.
@@ -66,7 +75,7 @@ def ensure_packages(*, install: bool) -> list[str]:
         NotFound: packages are missing and may not be installed; the message has the command that installs them.
         ServiceUnavailable: the installation failed; the end of apt's messages went to standard error.
     """
-    missing = missing_packages()
+    missing = missing_packages(browser=browser)
     if not missing:
         return []
     command = install_command(missing)
@@ -85,7 +94,7 @@ def ensure_packages(*, install: bool) -> list[str]:
         errors="replace",
         check=False,
     )
-    still = missing_packages()
+    still = missing_packages(browser=browser)
     if done.returncode or still:
         sys.stderr.write("\n".join(done.stdout.splitlines()[-_SHOWN_LINES:]) + "\n")
         msg = f"the installation failed (status {done.returncode}); still missing: {' '.join(still)}; try: {command}"
@@ -115,10 +124,10 @@ def main(arguments: list[str]) -> int:
     """
     if set(arguments) - {"--install"}:
         return 2
-    if "--install" in arguments and (missing := missing_packages()):
+    if "--install" in arguments and (missing := missing_packages(browser=True)):
         print(f"setup: installing Debian packages: {' '.join(missing)}", file=sys.stderr)  # noqa: T201 - a program of its own
     try:
-        ensure_packages(install="--install" in arguments)
+        ensure_packages(install="--install" in arguments, browser="--install" in arguments)
     except (NotFound, ServiceUnavailable) as exc:
         print(f"setup: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
         return 1

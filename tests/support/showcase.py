@@ -106,10 +106,6 @@ class ShowcaseDesk(Desk):
     def pulse(self, names: Iterable[RepositoryName]) -> dict[RepositoryName, str]:
         return {name: repr(self.site.shown.get(name)) for name in names}
 
-    @property
-    def takes_uploads(self) -> bool:
-        return True
-
     def public_key(self, who: Principal, name: RepositoryName) -> tuple[bytes, ...]:
         self._shown(who, name)
         return (b"-----BEGIN PUBLIC KEY-----\nQUFB\n-----END PUBLIC KEY-----\n",)
@@ -133,6 +129,10 @@ class ShowcaseDesk(Desk):
 
     def repository(self, who: Principal, name: RepositoryName) -> Repository:
         return self._as_seen(who, self._shown(who, name))
+
+    @property
+    def takes_uploads(self) -> bool:
+        return True
 
     def syncs(self, who: Principal, name: RepositoryName) -> Page[SyncReport]:
         return Page(self._shown(who, name).reports, missing=self.site.missing)

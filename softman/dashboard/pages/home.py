@@ -1,10 +1,11 @@
 """The first page: what is mine, and what I may ask for."""
 
 import secrets
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from softman.dashboard.depends import Who
 from softman.dashboard.pages.frame import Named, TheDesk, after_wish, home_of, repository_page
@@ -62,4 +63,6 @@ def being_made(request: Request, who: Who, desk: TheDesk, name: Named) -> Respon
             name=str(name),
             making=making_view(()),
         )
+    if repository_view(found).is_made:
+        return RedirectResponse(home_of(name), HTTPStatus.SEE_OTHER)
     return repository_page(request, who, found, "making", "repository/making.html", making=making_view(found.links))

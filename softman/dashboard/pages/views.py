@@ -110,7 +110,7 @@ def repository_view(found: Repository) -> RepositoryView:
         changed_at=changed,
         failure=found.failure,
         progress=None if found.progress is None else progress_view(found.progress),
-        is_made=found.condition not in {Condition.MAKING, Condition.STOPPED} or found.state is State.ACTIVE,
+        is_made=found.condition not in {Condition.MAKING, Condition.STOPPED},
         is_locked=found.state is State.LOCKED,
         is_retired=found.state is State.RETIRED,
         is_empty=entries == 0,

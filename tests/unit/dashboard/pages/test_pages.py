@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -126,6 +127,11 @@ def test_while_it_is_made_every_page_leads_to_the_progress(client: TestClient, l
     assert 'aria-current="step"' in text
 
 
+def test_once_it_is_made_the_progress_leads_to_it(client: TestClient, log_in: LogIn) -> None:
+    log_in(ALICE)
+    assert client.get(f"{HOME}/being-made").headers["location"] == HOME
+
+
 def test_a_stopped_making_says_why(visit: Visit) -> None:
     text = visit(ADMIN, f"/repositories/erin.{DOMAIN}/being-made")
     assert "It stopped:" in text
@@ -247,3 +253,19 @@ def test_dead_letters_go_back_or_away(press: Press, visit: Visit, showcase: Show
     press(ADMIN, f"/admin/dead-letters/{second}/discard")
     assert showcase.wishes == [("requeue", first), ("discard", second)]
     assert "No dead letters" in visit(ADMIN, "/admin/dead-letters")
+
+
+@pytest.mark.parametrize(("who", "start"), [(ALICE, HOME), (BOB, "/"), (ADMIN, "/admin")])
+def test_no_link_leads_nowhere(client: TestClient, log_in: LogIn, who: Principal, start: str) -> None:
+    log_in(who)
+    known, left = {start}, [start]
+    while left and len(known) < 60:
+        address = left.pop(0)
+        answer = client.get(address, headers={"Accept": "text/html"})
+        assert answer.status_code in {200, 303}, address
+        if answer.headers.get("content-type", "").startswith("text/html"):
+            links = {unescape(link).partition("#")[0] for link in re.findall(r'href="(/[^"]*)"', answer.text)}
+            new = sorted(links - known)
+            known |= set(new)
+            left += new
+    assert len(known) > 20
