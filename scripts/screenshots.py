@@ -47,7 +47,7 @@ PAGES: dict[str, tuple[Principal, str]] = {
     "not-found": (ALICE, "/nowhere"),
 }
 SIZES = {"wide": (1280, 800), "phone": (375, 812)}
-DOCS = ("welcome", "making", "overview", "files", "history", "problems", "settings", "admin", "workers")
+DOCS = ("welcome", "making", "overview", "files", "history", "problems", "settings", "workers")
 
 
 def take(browser: Browser, site: Served, target: Path, *, docs: bool) -> None:
