@@ -24,7 +24,7 @@ from softman.cvmfs.errors import HashMismatch, ObjectMissing, StoreError, StoreU
 from softman.cvmfs.format.entry import Compression
 from softman.cvmfs.format.hashes import ContentHash, ObjectKind, hash_bytes
 from softman.cvmfs.format.keys import RepositoryKeys, generate_gateway_key, generate_keys
-from softman.cvmfs.gc import Retention
+from softman.cvmfs.gc import Retention, Turns
 from softman.cvmfs.reader import RepositoryReader
 from softman.cvmfs.repository import Repository
 from softman.cvmfs.staging import Staging
@@ -361,11 +361,11 @@ def test_upkeep_of_a_bucket(world: BucketWorld) -> None:
     for key in found.keys:
         world.publisher.sync_part(name, Part(key, verify=True))
     assert len(world.upkeep.check_share(name, lambda: False).repaired) == 2
-    for number in range(3):
-        world.clock.tick(2 * 86400)
+    for number in range(2):
         world.buckets.put(name.bucket, "cvmfs/sound", b"%d" % number)
         world.sync(name)
-    done = world.upkeep.collect_garbage(name, over=lambda: False)
+    retention, turns = Retention(age=None), Turns(0.0, lambda: True)
+    done = world.repository(name, _keys(world)).collect_garbage(retention, turns=turns)
     assert done.complete
     assert done.objects >= 1
     assert world.upkeep.check(name, lambda: False).faults == ()
