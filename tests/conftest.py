@@ -95,6 +95,7 @@ def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 _STACKS = {
     "tests/browser/": "browser",
+    "tests/browser/test_upload.py": "site",
     "tests/chaos/": "site",
     "tests/compat/": "stack",
     "tests/compat/test_keys.py": "",
