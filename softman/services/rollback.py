@@ -1,4 +1,4 @@
-"""Going back to an earlier revision, and staying there: the bucket still says otherwise (ADR 0010).
+"""Going back to an earlier revision, and staying there: the bucket still says otherwise (ADR 0011).
 
 Publishing from the bucket is paused first, then the earlier tree is published as a new revision. Whoever is killed
 between the two is followed by another, which does nothing when the repository shows the earlier tree already.
