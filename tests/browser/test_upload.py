@@ -13,7 +13,7 @@ from tests.support.site import Site
 
 New = Callable[..., BrowserContext]
 LONG = 120_000
-USER = "carol"
+USER = "bob"
 _DROP = """([zone, files]) => {
     const given = new DataTransfer();
     for (const [name, content] of files) given.items.add(new File([content], name));
@@ -23,10 +23,15 @@ _DROP = """([zone, files]) => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def name(site: Site) -> RepositoryName:
+    """Somebody's repository, asked for once: while it is made anew, pages show that and nothing else."""
+    return site.provision(USER)
+
+
 @pytest.fixture
-def page(watched: New, site: Site) -> Page:
-    """The tab of somebody's repository."""
-    name = site.provision(USER)
+def page(watched: New, site: Site, name: RepositoryName) -> Page:
+    """The tab of it."""
     dashboard = site.stack.dashboard
     assert dashboard is not None
     context = watched((dashboard.url, site.stack.s3_endpoint))
