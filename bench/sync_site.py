@@ -1,8 +1,12 @@
 """A site for the benchmarks of syncing: the embedded stack, with stratum 0 and publisher in this process."""
 
 import json
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from softman import wiring
@@ -28,6 +32,28 @@ class Door:
     def commit(self, request: CommitRequest) -> CommitAnswer:
         """See ``CommitDoor.commit``."""
         return self.stratum0.commit(request)
+
+
+class ProcessDoor:
+    """Stratum 0 in a process of its own (``commit_door``)."""
+
+    def __init__(self, stack: Stack) -> None:
+        environment = {**os.environ, **stack.environment()}  # noqa: TID251 - handed on to our own process
+        command = [sys.executable, "-m", "bench.commit_door"]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+    def commit(self, request: CommitRequest) -> CommitAnswer:
+        """See ``CommitDoor.commit``."""
+        assert self._child.stdin is not None  # noqa: S101 - asked for
+        assert self._child.stdout is not None  # noqa: S101 - same
+        pickle.dump(request, self._child.stdin)
+        self._child.stdin.flush()
+        answer: CommitAnswer = pickle.load(self._child.stdout)  # noqa: S301 - from our own process
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        self._child.communicate()
 
 
 @dataclass(frozen=True)
@@ -69,7 +95,8 @@ def site() -> Iterator[BenchSite]:
     with signals_interrupt(), Stack.start(options=Options(users=(USER,))) as stack:
         settings = stack.settings()
         stratum0 = wiring.stratum0(settings)
-        yield BenchSite(stack, settings, stratum0, wiring.publisher(settings, Door(stratum0)))
+        with closing(ProcessDoor(stack)) as door:
+            yield BenchSite(stack, settings, stratum0, wiring.publisher(settings, door))
 
 
 def say(name: str, value: float, unit: str, **more: object) -> None:
