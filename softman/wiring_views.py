@@ -53,7 +53,7 @@ def views(settings: Settings) -> Views:
     keys = remembered(lambda name: wiring.public_keys(settings, name), _KEY_SECONDS)
 
     def open_reader(name: RepositoryName) -> RepositoryReader:
-        return wiring.reader_with(settings, name, keys(name))
+        return wiring.reader_with(settings, name, keys(name), wiring.scratch(settings))
 
     return Views(
         registry=registry,

@@ -80,6 +80,12 @@ def impatient_users(patient_users: None) -> Iterator[None]:  # noqa: ARG001 - th
 
 
 @pytest.fixture(autouse=True)
+def own_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line sets logging up for its process, which is that of all tests: it writes to a test's streams."""
+    monkeypatch.setattr("softman.log.configure_logging", lambda **_: None)
+
+
+@pytest.fixture(autouse=True)
 def no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unit tests open no socket to anybody; pairs within the process are fine."""
     if not request.node.path.is_relative_to(_UNIT):

@@ -110,13 +110,19 @@ def repository_view(found: Repository) -> RepositoryView:
         changed_at=changed,
         failure=found.failure,
         progress=None if found.progress is None else progress_view(found.progress),
-        is_made=found.condition not in {Condition.MAKING, Condition.STOPPED},
+        is_made=found.condition not in {Condition.MAKING, Condition.STOPPED} or _was_made(found),
         is_locked=found.state is State.LOCKED,
         is_retired=found.state is State.RETIRED,
         is_empty=entries == 0,
         pause=found.pause,
         retirement=found.retirement,
     )
+
+
+def _was_made(found: Repository) -> bool:
+    """Whether it was made before: whoever asks for it again keeps its pages while its parts are looked at."""
+    done = any(link.link is Link.FIRST_SYNC and link.state is LinkState.DONE for link in found.links)
+    return done or found.last is not None
 
 
 def may_view(found: Repository) -> May:

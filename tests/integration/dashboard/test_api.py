@@ -30,7 +30,7 @@ def _change(browser: Browser, method: str, path: str, body: object = None) -> An
     return response.json()
 
 
-def test_a_repository_from_request_to_roll_back(site: Site, browser: Browser) -> None:
+def test_a_repository_from_request_to_roll_back(site: Site, browser: Browser, unique: str) -> None:
     browser.log_in("bob")
     site.stack.create_s3_user("bob")
     name = _change(browser, "POST", "/repositories", {"kind": "personal"})["repository"]
@@ -42,22 +42,29 @@ def test_a_repository_from_request_to_roll_back(site: Site, browser: Browser) ->
 
     site.wait(lambda: condition() == Condition.READY, f"{name} is ready")
     bucket = site.bucket("bob")
-    bucket.put("bin/tool", b"#!/bin/sh\n")
-    site.wait(lambda: [each["name"] for each in _get(browser, f"{here}/tree")["items"]] == ["bin"], "it is shown")
+
+    def shown() -> set[str]:
+        return {each["name"] for each in _get(browser, f"{here}/tree?limit=100")["items"]}
+
+    bucket.put(f"{unique}/tool", b"#!/bin/sh\n")
+    site.wait(lambda: unique in shown(), "it is shown")
+    before = _get(browser, here)["usage"]["bytes"]
     first = _get(browser, f"{here}/tree")["revision"]
-    bucket.put("later", b"later")
+    later = f"{unique}-later"
+    bucket.put(later, b"later")
     site.wait(lambda: _get(browser, f"{here}/tree")["revision"] > first, "the next revision is shown")
     newest = _get(browser, f"{here}/revisions?limit=1")["items"][0]
     assert newest["current"]
     changes = _get(browser, f"{here}/diff?old={first}&new={newest['revision']}")["items"]
-    assert [(each["change"], each["path"]) for each in changes] == [("added", "/later")]
-    assert _get(browser, here)["usage"]["bytes"] == 15
+    assert [(each["change"], each["path"]) for each in changes] == [("added", f"/{later}")]
+    assert _get(browser, here)["usage"]["bytes"] == before + 5
     assert _get(browser, here)["missing"] == []
     _change(browser, "POST", f"{here}/rollback", {"revision": first})
-    site.wait(lambda: [each["name"] for each in _get(browser, f"{here}/tree")["items"]] == ["bin"], "rolled back")
+    site.wait(lambda: later not in shown(), "rolled back")
+    assert unique in shown()
     site.wait(lambda: condition() == Condition.PAUSED, "it is paused")
     _change(browser, "POST", f"{here}/resume")
-    site.wait(lambda: len(_get(browser, f"{here}/tree")["items"]) == 2, "the bucket is shown again")
+    site.wait(lambda: {unique, later} <= shown(), "the bucket is shown again")
 
 
 def test_an_administrator_sees_workers_and_puts_dead_letters_back(site: Site, browser: Browser) -> None:

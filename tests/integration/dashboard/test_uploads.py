@@ -2,12 +2,15 @@
 
 import io
 import tarfile
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import httpx2
 import pytest
 
 from softman.names import RepositoryName
+from softman.standalone.process import wait_until
 from tests.support.browsing import Browser
 from tests.support.site import Site
 
@@ -24,12 +27,30 @@ class Uploader:
         self.token = browser.csrf_token
 
     def ask(self, what: str, body: dict[str, Any], status: int = 200) -> Any:
-        answer = self.http.post(f"{self.home}/upload/{what}", json=body, headers={"X-CSRF-Token": self.token})
-        assert answer.status_code == status, answer.text
-        return answer.json() if answer.content else None
+        answers: list[httpx2.Response] = []
+
+        def answered() -> bool:
+            """The object store crashes now and then; the page asks again, too."""
+            headers = {"X-CSRF-Token": self.token}
+            answers.append(self.http.post(f"{self.home}/upload/{what}", json=body, headers=headers))
+            return answers[-1].status_code != HTTPStatus.SERVICE_UNAVAILABLE
+
+        wait_until(answered, f"{what} is answered", seconds=120)
+        assert answers[-1].status_code == status, answers[-1].text
+        return answers[-1].json() if answers[-1].content else None
 
     def put(self, request: dict[str, Any], body: bytes) -> httpx2.Response:
-        return httpx2.put(request["url"], content=body, headers=request["headers"], trust_env=False, timeout=60)
+        answers: list[httpx2.Response] = []
+
+        def answered() -> bool:
+            with suppress(httpx2.TransportError):
+                answers.append(
+                    httpx2.put(request["url"], content=body, headers=request["headers"], trust_env=False, timeout=60)
+                )
+            return bool(answers) and answers[-1].status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+
+        wait_until(answered, "the object store answers", seconds=120)
+        return answers[-1]
 
 
 @pytest.fixture

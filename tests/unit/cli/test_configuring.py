@@ -26,12 +26,6 @@ SETTINGS = load_settings(
 )
 
 
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command sets logging up for its process; here that would be the tests'."""
-    monkeypatch.setattr("softman.log.configure_logging", lambda **_: None)
-
-
 def test_the_page_of_settings_is_what_the_settings_say() -> None:
     assert PAGE.read_text() == reference(), "write it anew: softman config reference > docs/configuration.md"
 

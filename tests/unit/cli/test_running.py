@@ -60,7 +60,6 @@ def test_a_process_is_started_as_the_embedded_stack_starts_it(
 def test_wrong_settings_are_told_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("softman.log.configure_logging", lambda **_: None)
     monkeypatch.setenv("SOFTMAN_CVMFS__TTL", "0")
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("it was started"))
     assert run(["run", "commit"]) == 12

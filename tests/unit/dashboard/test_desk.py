@@ -1,5 +1,6 @@
 """The desk: what each person sees and may ask for, and what it says while parts of softman are away."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ def material() -> dict[str, str]:
 
 
 @pytest.fixture
-def office(tmp_path: Path, material: dict[str, str]) -> Office:
-    return Office(World(tmp_path, material))
+def office(tmp_path: Path, material: dict[str, str]) -> Iterator[Office]:
+    office = Office(World(tmp_path, material))
+    yield office
+    office.browser.close()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Directories, revisions and differences in pages."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from softman.cvmfs.errors import StoreUnavailable
@@ -17,8 +19,10 @@ def name(world: World) -> RepositoryName:
 
 
 @pytest.fixture
-def browser(world: World) -> Browser:
-    return Browser(world.reader, clock=world.clock.unix)
+def browser(world: World) -> Iterator[Browser]:
+    browser = Browser(world.reader, clock=world.clock.unix)
+    yield browser
+    browser.close()
 
 
 def _publish(world: World, name: RepositoryName, *keys: str) -> None:

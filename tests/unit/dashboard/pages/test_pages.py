@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 import pytest
 from fastapi.testclient import TestClient
 
-from softman.dashboard.desk_views import Part
+from softman.dashboard.desk_views import Condition, Part
 from softman.identity import Principal
-from softman.model import Refusal
+from softman.model import Link, Refusal
 from softman.names import RepositoryName
-from tests.support.showcase import ADMIN, ALICE, BOB, DOMAIN, HOSTILE, NEWCOMER, Showcase
+from tests.support.showcase import ADMIN, ALICE, BOB, DOMAIN, HOSTILE, NEWCOMER, Showcase, chain
 from tests.unit.dashboard.pages.conftest import LogIn
 
 Visit = Callable[[Principal, str], str]
@@ -130,6 +130,16 @@ def test_while_it_is_made_every_page_leads_to_the_progress(client: TestClient, l
 def test_once_it_is_made_the_progress_leads_to_it(client: TestClient, log_in: LogIn) -> None:
     log_in(ALICE)
     assert client.get(f"{HOME}/being-made").headers["location"] == HOME
+
+
+def test_a_repository_that_is_asked_for_again_keeps_its_pages(visit: Visit, showcase: Showcase) -> None:
+    shown = showcase.shown[RepositoryName("alice", DOMAIN)]
+    assert shown.repository.last is not None
+    for making in (chain(0), chain(2), chain(4)):
+        shown.repository = replace(shown.repository, condition=Condition.MAKING, links=making)
+        assert "Being made" in visit(ALICE, f"{HOME}/files")
+    shown.repository = replace(shown.repository, last=None, links=(*chain(0), *chain(len(Link))[1:]))
+    assert "Where it is" in visit(ALICE, HOME)
 
 
 def test_a_stopped_making_says_why(visit: Visit) -> None:
